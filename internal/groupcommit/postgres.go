@@ -1,0 +1,505 @@
+package groupcommit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// largestPostgres keeps a transaction's savepoints within the 64 subtransactions
+// that PostgreSQL caches for each session. Past those, every other session's
+// visibility checks become slow.
+const largestPostgres = 64
+
+// Statements of the committer. They are prepared under their own text as a name, so
+// that they go out together with a caller's statement.
+const (
+	sqlBegin     = "begin"
+	sqlSavepoint = "savepoint caller"
+	sqlRelease   = "release savepoint caller"
+)
+
+// Postgres is a PostgreSQL database with one connection for writing and a pool of
+// connections for reading. It may be used concurrently.
+type Postgres struct {
+	read, writer *pgxpool.Pool
+	commits      *committer[postgresWrite]
+}
+
+// OpenPostgres connects to the database at dsn, a URL or keywords and values, as
+// pgxpool.ParseConfig has them; its pool settings are those of the pool for reading.
+// Unless dsn says otherwise, connecting takes 5 seconds at the most, a write waits
+// 3 seconds at the most for a lock, and the server ends a writing session that was
+// idle in a transaction for 15 seconds. ctx bounds the opening only. observe may be nil.
+func OpenPostgres(ctx context.Context, dsn string, observe Observe) (*Postgres, error) {
+	read, err := openPool(ctx, dsn, func(*pgxpool.Config) {})
+	if err != nil {
+		return nil, fmt.Errorf("open database for reading: %w", err)
+	}
+	writer, err := openPool(ctx, dsn, func(config *pgxpool.Config) {
+		config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
+		config.AfterConnect = prepare
+		byDefault(config.ConnConfig.RuntimeParams, "lock_timeout", "3s")
+		byDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "15s")
+	})
+	if err != nil {
+		read.Close()
+		return nil, fmt.Errorf("open database for writing: %w", err)
+	}
+	return &Postgres{
+		read: read, writer: writer,
+		commits: newCommitter[postgresWrite](postgresDatabase{writer}, largestPostgres, observe),
+	}, nil
+}
+
+func openPool(ctx context.Context, dsn string, adjust func(*pgxpool.Config)) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	adjust(config)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+func byDefault(params map[string]string, name, value string) {
+	if _, set := params[name]; !set {
+		params[name] = value
+	}
+}
+
+func prepare(ctx context.Context, conn *pgx.Conn) error {
+	for _, sql := range []string{sqlBegin, sqlSavepoint, sqlRelease} {
+		if _, err := conn.Prepare(ctx, sql, sql); err != nil {
+			return fmt.Errorf("prepare %s: %w", sql, err)
+		}
+	}
+	return nil
+}
+
+// Read gives the pool of connections for reading.
+func (db *Postgres) Read() *pgxpool.Pool { return db.read }
+
+// Write runs fn and returns when what it wrote is durable (nil), or undone because
+// fn returned an error (that error), or when ctx ends, whichever is first. If ctx
+// ends before fn began, fn never runs and the error is that of ctx alone; if it
+// ends later, the write may or may not happen (ErrUncertain with ctx's error).
+//
+// fn runs in a READ COMMITTED transaction that it may share with other callers, in
+// the order of their keys, so that row locks are always taken in one order; writes
+// with one key run in the order of their calls. fn writes through tx and gives the
+// ctx that it receives to each statement: that one ends with the transaction's own
+// time and not with the caller's. It must return soon after that ctx ends. Of tx it
+// may use Exec, Query and QueryRow (one statement each), SendBatch, CopyFrom and
+// Prepare; rows are closed before it returns.
+//
+// fn may run more than once, never twice at a time, and only the last run counts:
+// it must have no effect but through tx and variables that it assigns. After an
+// error that is ctx's, fn may still be running: leave those variables alone.
+// A panic of fn is an error of this write.
+func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	return db.commits.write(ctx, key, postgresWrite{fn: fn})
+}
+
+// WriteBatch is Write for statements that are all known beforehand. It is much
+// faster: neighbours' statements go to the server together, in one round trip. The
+// functions of b's queries take up the results, and all that is said of Write's fn
+// holds for them. They should not fail, since that costs the neighbours a repeat:
+// what a query found is better judged after WriteBatch has returned.
+func (db *Postgres) WriteBatch(ctx context.Context, key string, b *pgx.Batch) error {
+	return db.commits.write(ctx, key, postgresWrite{statements: b.QueuedQueries})
+}
+
+// Close refuses new writes with ErrClosed, finishes those that were accepted, for
+// 15 seconds at the most, and closes the connections once readers have given them
+// back. It may be called again.
+func (db *Postgres) Close() error {
+	err := db.commits.close()
+	db.writer.Close()
+	db.read.Close()
+	return err
+}
+
+// postgresWrite is a function, or statements if that is nil.
+type postgresWrite struct {
+	fn         func(ctx context.Context, tx pgx.Tx) error
+	statements []*pgx.QueuedQuery
+}
+
+type postgresDatabase struct{ pool *pgxpool.Pool }
+
+func (d postgresDatabase) begin(ctx context.Context) (transaction[postgresWrite], error) {
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &postgresTransaction{
+		pooled: conn,
+		tx:     &postgresTx{conn: conn.Conn(), owed: []string{sqlBegin}},
+	}, nil
+}
+
+type postgresTransaction struct {
+	pooled *pgxpool.Conn
+	tx     *postgresTx
+}
+
+func (t *postgresTransaction) run(ctx context.Context, calls []*call[postgresWrite], alone bool) (int, error) {
+	first := calls[0]
+	if first.what.fn != nil {
+		return 1, isolate(ctx, t, first, alone, func() error { return first.what.fn(ctx, t.tx) })
+	}
+	together := slices.IndexFunc(calls, func(c *call[postgresWrite]) bool { return c.what.fn != nil })
+	if together < 0 {
+		together = len(calls)
+	}
+	return t.pipeline(ctx, calls[:together], alone)
+}
+
+// pipeline sends the statements of all calls at once. The server skips what follows
+// a failed statement, so the calls up to that one are those that were run.
+func (t *postgresTransaction) pipeline(ctx context.Context, calls []*call[postgresWrite], alone bool) (int, error) {
+	batch := &pgx.Batch{}
+	for _, call := range calls {
+		if !call.begin() {
+			continue
+		}
+		if !alone {
+			batch.Queue(sqlSavepoint)
+		}
+		for _, q := range call.what.statements {
+			batch.Queue(q.SQL, q.Arguments...) // a copy: pgx leaves its marks in what it sends
+		}
+		if !alone {
+			batch.Queue(sqlRelease)
+		}
+	}
+	if batch.Len() == 0 {
+		return len(calls), nil
+	}
+	results := t.tx.SendBatch(ctx, batch)
+	for i, call := range calls {
+		if call.err != nil {
+			continue
+		}
+		call.err = guard(func() error { return takeUp(results, call.what.statements, alone) })
+		if call.err == nil {
+			continue
+		}
+		_ = results.Close() // it repeats the error, if it is the server's
+		call.again = t.transient(call.err)
+		if alone {
+			return 1, nil
+		}
+		return i + 1, wrap("undo write", t.undoPipelined(ctx, call.err))
+	}
+	return len(calls), results.Close()
+}
+
+// takeUp reads the results of one call.
+func takeUp(results pgx.BatchResults, statements []*pgx.QueuedQuery, alone bool) error {
+	if !alone {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	for _, q := range statements {
+		if q.Fn == nil {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+		} else if err := q.Fn(results); err != nil {
+			return err
+		}
+	}
+	if !alone {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undoPipelined undoes the call that failed with err. That cannot be if the server
+// has no fault with it and went on to the next, or if a statement failed before any
+// was run, while it was prepared.
+func (t *postgresTransaction) undoPipelined(ctx context.Context, err error) error {
+	if !t.aborted() || len(t.tx.owed) > 0 {
+		return err
+	}
+	return t.undo(ctx)
+}
+
+func (t *postgresTransaction) savepoint(context.Context) error {
+	t.tx.owe(sqlSavepoint)
+	return nil
+}
+
+func (t *postgresTransaction) release(context.Context) error {
+	if !t.tx.forget(sqlSavepoint) {
+		t.tx.owe(sqlRelease)
+	}
+	return nil
+}
+
+func (t *postgresTransaction) undo(ctx context.Context) error {
+	switch {
+	case t.tx.conn.IsClosed():
+		return errConnectionLost
+	case !t.tx.forget(sqlSavepoint):
+		_, err := t.tx.conn.Exec(ctx, "rollback to savepoint caller")
+		t.tx.owe(sqlRelease)
+		return err
+	case t.aborted():
+		return errors.New("a statement could not be prepared") // it failed ahead of the savepoint
+	default:
+		return nil
+	}
+}
+
+func (t *postgresTransaction) failed() error {
+	if t.aborted() {
+		return errors.New("a statement of the write failed, and the write did not say so")
+	}
+	return nil
+}
+
+func (t *postgresTransaction) aborted() bool { return t.tx.conn.PgConn().TxStatus() == 'E' }
+
+func (t *postgresTransaction) transient(err error) bool {
+	if t.tx.conn.IsClosed() {
+		return true
+	}
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (refused.Code == "40P01" || refused.Code == "40001")
+}
+
+func (t *postgresTransaction) commit(ctx context.Context) error {
+	if t.tx.owes(sqlBegin) {
+		return nil // nothing was sent
+	}
+	if t.tx.conn.IsClosed() {
+		return errConnectionLost
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tag, err := t.tx.conn.Exec(ctx, "commit")
+	var refused *pgconn.PgError
+	switch {
+	case err == nil && tag.String() == "ROLLBACK":
+		return pgx.ErrTxCommitRollback
+	case err == nil:
+		return nil
+	case errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR":
+		return err
+	default:
+		// FATAL too: a session may be ended between its commit and the answer. And
+		// whatever pgconn.SafeToRetry says: it takes a connection that was lost on the
+		// way for one that was closed before.
+		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
+}
+
+func (t *postgresTransaction) close() {
+	defer t.pooled.Release() // which discards a connection that is still in a transaction
+	if t.tx.conn.PgConn().TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = t.tx.conn.Exec(ctx, "rollback")
+}
+
+var errConnectionLost = errors.New("connection is lost")
+
+var errNotYours = errors.New("the transaction is not the write's own to nest, commit or roll back")
+
+// postgresTx is the transaction as a caller's function sees it. It sends the
+// statements that the committer owes (begin, savepoint) together with the
+// function's next one, so that they cost no round trip of their own.
+type postgresTx struct {
+	conn *pgx.Conn
+	owed []string
+}
+
+func (t *postgresTx) owe(sql string) { t.owed = append(t.owed, sql) }
+
+func (t *postgresTx) owes(sql string) bool { return len(t.owed) > 0 && t.owed[0] == sql }
+
+// forget takes sql back if it is the last that is owed.
+func (t *postgresTx) forget(sql string) bool {
+	last := len(t.owed) - 1
+	if last < 0 || t.owed[last] != sql {
+		return false
+	}
+	t.owed = t.owed[:last]
+	return true
+}
+
+// SendBatch sends b, with what is owed ahead of it.
+func (t *postgresTx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if len(t.owed) == 0 {
+		return t.conn.SendBatch(ctx, b)
+	}
+	all := &pgx.Batch{}
+	for _, sql := range t.owed {
+		all.Queue(sql)
+	}
+	all.QueuedQueries = append(all.QueuedQueries, b.QueuedQueries...)
+	results := t.conn.SendBatch(ctx, all)
+	for range t.owed {
+		if _, err := results.Exec(); err != nil {
+			return results // each further result has this error
+		}
+	}
+	t.owed = t.owed[:0]
+	return results
+}
+
+// settle sends what is owed.
+func (t *postgresTx) settle(ctx context.Context) error {
+	if len(t.owed) == 0 {
+		return nil
+	}
+	return t.SendBatch(ctx, &pgx.Batch{}).Close()
+}
+
+// alone reports whether a statement with these arguments goes without a batch:
+// nothing is owed, or it cannot go in one because of an option among them.
+func (t *postgresTx) alone(ctx context.Context, args []any) (bool, error) {
+	if len(args) > 0 {
+		switch args[0].(type) {
+		case pgx.QueryExecMode, pgx.QueryResultFormats, pgx.QueryResultFormatsByOID:
+			return true, t.settle(ctx)
+		}
+	}
+	return len(t.owed) == 0, nil
+}
+
+func (t *postgresTx) send(ctx context.Context, sql string, args []any) pgx.BatchResults {
+	b := &pgx.Batch{}
+	b.Queue(sql, args...)
+	return t.SendBatch(ctx, b)
+}
+
+func (t *postgresTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if alone, err := t.alone(ctx, args); err != nil {
+		return pgconn.CommandTag{}, err
+	} else if alone {
+		return t.conn.Exec(ctx, sql, args...)
+	}
+	results := t.send(ctx, sql, args)
+	tag, err := results.Exec()
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return tag, err
+}
+
+func (t *postgresTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if alone, err := t.alone(ctx, args); err != nil {
+		return failedRows(err)
+	} else if alone {
+		return t.conn.Query(ctx, sql, args...)
+	}
+	results := t.send(ctx, sql, args)
+	rows, err := results.Query()
+	batched := &batchRows{Rows: rows, results: results}
+	if err != nil {
+		batched.Close()
+	}
+	return batched, err
+}
+
+func (t *postgresTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	rows, _ := t.Query(ctx, sql, args...) // Scan gives the error
+	return firstRow{rows}
+}
+
+func (t *postgresTx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, from pgx.CopyFromSource) (int64, error) {
+	if err := t.settle(ctx); err != nil {
+		return 0, err
+	}
+	return t.conn.CopyFrom(ctx, table, columns, from)
+}
+
+func (t *postgresTx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
+	if err := t.settle(ctx); err != nil {
+		return nil, err
+	}
+	return t.conn.Prepare(ctx, name, sql)
+}
+
+func (t *postgresTx) Begin(context.Context) (pgx.Tx, error) { return nil, errNotYours }
+func (t *postgresTx) Commit(context.Context) error          { return errNotYours }
+func (t *postgresTx) Rollback(context.Context) error        { return errNotYours }
+func (t *postgresTx) LargeObjects() (none pgx.LargeObjects) { return none }
+func (t *postgresTx) Conn() *pgx.Conn                       { return nil }
+
+func failedRows(err error) (pgx.Rows, error) {
+	return pgx.FailedBatchResults(&pgx.Batch{}, err).Query()
+}
+
+// batchRows are the rows of a batch's last statement. The batch ends with them.
+type batchRows struct {
+	pgx.Rows
+	results pgx.BatchResults
+	err     error
+}
+
+func (r *batchRows) Next() bool {
+	if r.Rows.Next() {
+		return true
+	}
+	r.Close()
+	return false
+}
+
+func (r *batchRows) Close() {
+	r.Rows.Close()
+	if err := r.results.Close(); r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *batchRows) Err() error {
+	if err := r.Rows.Err(); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// firstRow is what QueryRow returns.
+type firstRow struct{ rows pgx.Rows }
+
+func (r firstRow) Scan(dest ...any) error {
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return pgx.ErrNoRows
+	}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	r.rows.Close()
+	return r.rows.Err()
+}
