@@ -1,0 +1,175 @@
+// Package devices is the domain of the house: sites, their HomeControl unit, the
+// devices behind it, the commands people give and what the house reports back.
+// What exists to be commanded is one table, the Catalogue. The package knows no
+// HTTP, no SQL and no MQTT: devicehttp, devicesqlite, devicepgx and the mqtt link
+// are its adapters.
+package devices
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Errors of a Store. Every other error of a Store is its own trouble, and it is
+// then unknown whether a write happened.
+var (
+	// ErrNotFound says that no such row exists for the one who asks.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that a unique place is taken. Nothing was written.
+	ErrExists = errors.New("already exists")
+	// ErrNoDevice says that the site has no such device of that kind.
+	ErrNoDevice = errors.New("no such device")
+	// ErrKeyReuse says that an Idempotency-Key was used for another command.
+	ErrKeyReuse = errors.New("idempotency key was used for another command")
+	// ErrSettled says that a command has its outcome already.
+	ErrSettled = errors.New("command is settled")
+)
+
+// Caller is the person on whose behalf a request comes, and the application that
+// makes it. The domain takes them as given: whoever builds a Caller has checked
+// the token.
+type Caller struct {
+	UserID     int64
+	UserName   string
+	ClientID   string
+	ClientName string
+}
+
+// Role is what a person may do at a site.
+type Role string
+
+const (
+	// Owner may do everything at the site.
+	Owner Role = "owner"
+)
+
+// Site is a home.
+type Site struct {
+	ID        int64 // positive; given by the store
+	Label     string
+	Timezone  string // IANA name, such as Europe/Paris
+	CreatedAt time.Time
+}
+
+// SiteSummary is a Site with how many devices of each kind it has; a kind without
+// devices may be absent from Counts.
+type SiteSummary struct {
+	Site
+	Counts map[Kind]int
+}
+
+// Unit is the HomeControl box of a site. A site has one at the most.
+type Unit struct {
+	ID         string // its MQTT username and topic segment: 16 lower-case hex digits
+	SiteID     int64
+	SecretHash [32]byte // SHA-256 of its MQTT password, which is random
+	CreatedAt  time.Time
+	Link       Link
+}
+
+// Link is what a unit last said of its connection.
+type Link struct {
+	Online      bool
+	Session     string        // random per connection of the unit; empty before the first
+	Firmware    string        // as the unit tells it, at most 64 bytes
+	Catalogue   int           // the catalogue version that the unit knows
+	ClockOffset time.Duration // the unit's clock minus ours, to the millisecond
+	At          time.Time     // when the bridge took this in; zero before the first
+}
+
+// Device is something that a unit drives. Its ID comes from the sequence that
+// groups and scenarios share, so that no two of them ever have the same number.
+type Device struct {
+	ID         int64
+	SiteID     int64
+	UnitID     string
+	Kind       Kind
+	Label      string
+	ModelID    int
+	ModelLabel string
+	CreatedAt  time.Time
+}
+
+// SecurityDevice stands in a Command or a State for the site's own alarm, which is
+// the unit itself and not one of its devices.
+const SecurityDevice int64 = 0
+
+// Outcome says what became of a command.
+type Outcome string
+
+const (
+	Pending Outcome = "pending" // accepted; sent or about to be
+	Done    Outcome = "done"    // the unit did it
+	Refused Outcome = "refused" // the unit answered that it did not
+	Offline Outcome = "offline" // nothing was sent: the unit was away
+	Unknown Outcome = "unknown" // sent, and no answer came; a late one still corrects this
+)
+
+// Settled reports whether the house has spoken, or nothing was ever sent.
+func (o Outcome) Settled() bool { return o == Done || o == Refused || o == Offline }
+
+// Command is one order to one device, and the record of it.
+type Command struct {
+	ID         string // UUID version 7
+	SiteID     int64
+	UnitID     string // empty if the site has no unit
+	DeviceID   int64  // SecurityDevice for the alarm
+	Kind       Kind
+	Operation  string
+	UserID     int64
+	ClientID   string
+	AcceptedAt time.Time
+	ExpiresAt  time.Time // bridge's clock; the unit does not begin it after this
+	Outcome    Outcome
+	Label      string    // the sentence that its history entry gets once it is Done, at most 500 bytes
+	Reason     string    // why Refused, in the unit's words, at most 200 bytes; else empty
+	FinishedAt time.Time // when the Outcome was written; zero while Pending
+}
+
+// State is what a unit reported of a device.
+type State struct {
+	DeviceID int64           // SecurityDevice for the alarm
+	Sequence int64           // rises with each report of this device, for ever
+	Time     time.Time       // bridge's clock
+	Readings json.RawMessage // a JSON object, at most 4 KiB
+}
+
+// HistoryType is one of the eight types of the contract.
+type HistoryType string
+
+const (
+	HistoryAlarm     HistoryType = "alarm"
+	HistoryAccess    HistoryType = "access"
+	HistoryAccount   HistoryType = "account"
+	HistoryConfig    HistoryType = "config"
+	HistoryDiagnosis HistoryType = "diagnosis"
+	HistoryHomeAuto  HistoryType = "homeAuto"
+	HistorySecurity  HistoryType = "security"
+	HistoryScenario  HistoryType = "scenario"
+)
+
+// HistoryTypes lists all of them.
+func HistoryTypes() []HistoryType {
+	return []HistoryType{
+		HistoryAlarm, HistoryAccess, HistoryAccount, HistoryConfig,
+		HistoryDiagnosis, HistoryHomeAuto, HistorySecurity, HistoryScenario,
+	}
+}
+
+// Entry is a line of a site's history.
+type Entry struct {
+	ID        int64 // logId; rises
+	SiteID    int64
+	Type      HistoryType
+	Label     string // a readable sentence
+	CreatedAt time.Time
+}
+
+// HistoryFilter chooses entries. From and To are inclusive.
+type HistoryFilter struct {
+	From, To  time.Time
+	Types     []HistoryType // empty means all
+	Ascending bool
+	Limit     int
+}

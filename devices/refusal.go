@@ -1,0 +1,35 @@
+package devices
+
+import "time"
+
+// Refusal says why a request was not carried out. Nothing was sent to a house and
+// nothing changed.
+type Refusal struct {
+	Code       RefusalCode
+	Text       string        // a fixed sentence that names what was wrong; holds no user input
+	RetryAfter time.Duration // when a repeat may succeed; zero if the request itself is wrong
+}
+
+// RefusalCode names a reason for a Refusal; its text is the error field on the wire.
+type RefusalCode string
+
+const (
+	NoSuch      RefusalCode = "not_found"             // not there, or not the caller's: the same answer
+	LaneFull    RefusalCode = "too_many_commands"     // the device has unanswered commands enough
+	BudgetSpent RefusalCode = "command_budget_spent"  // the application commands too often
+	KeyReuse    RefusalCode = "idempotency_key_reuse" // the key was used for another command
+	BadKey      RefusalCode = "bad_idempotency_key"   // the key is not one
+	BadFilter   RefusalCode = "bad_filter"            // a filter of a list cannot be read
+	NotReported RefusalCode = "not_reported"          // the unit has not told this yet
+)
+
+// Error gives the code and the text.
+func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Text }
+
+// OfflineRetry is how long to wait before commanding a unit that is away: it
+// reconnects within half a minute once it can.
+const OfflineRetry = 30 * time.Second
+
+func noSite() *Refusal { return &Refusal{Code: NoSuch, Text: "Unknown site ID"} }
+
+func noDevice() *Refusal { return &Refusal{Code: NoSuch, Text: "Unknown device ID"} }

@@ -1,0 +1,264 @@
+package devices
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what a unit may say.
+const (
+	readingsMax = 4 << 10 // bytes of a JSON object
+	textMax     = 200     // bytes of a reason or an event's sentence
+	firmwareMax = 64      // bytes
+	eventIDMax  = 64      // bytes
+)
+
+// Acknowledge takes in a unit's answer to an order: the outcome, the device's
+// state and the history entry are written together, then whoever waits is told. A
+// repeated answer changes nothing and is no error. An answer to a command that is not this
+// unit's is *Rejected.
+func (s *Service) Acknowledge(ctx context.Context, unitID string, a Ack) error {
+	if a.Outcome != Done && a.Outcome != Refused {
+		return &Rejected{Reason: "acknowledgement without outcome"}
+	}
+	command, offset, err := s.ordered(ctx, unitID, a.CommandID)
+	if err != nil {
+		return err
+	}
+	f := Finish{
+		CommandID: command.ID, UnitID: unitID, From: []Outcome{Pending, Unknown},
+		Outcome: a.Outcome, Reason: plain(a.Reason), Now: s.now(),
+	}
+	if a.State != nil {
+		state, err := s.stateFrom(*a.State, command.DeviceID, offset)
+		if err != nil {
+			return err
+		}
+		f.State = &state
+	}
+	if row, known := OperationOf(command.Kind, command.Operation); known && a.Outcome == Done {
+		f.Entry = &Entry{SiteID: command.SiteID, Type: row.Type, Label: command.Label, CreatedAt: f.Now}
+	}
+	stands, err := s.store.Finish(ctx, f)
+	switch {
+	case errors.Is(err, ErrSettled):
+		s.land(stands)
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return &Rejected{Reason: "acknowledgement of no command of this unit"}
+	case err != nil:
+		return fmt.Errorf("write outcome of command %s: %w", command.ID, err)
+	}
+	s.observer.CommandFinished(string(stands.Kind), stands.Operation, string(stands.Outcome))
+	s.observer.CommandAcknowledged(string(stands.Kind), stands.Operation, f.Now.Sub(stands.AcceptedAt))
+	s.land(stands)
+	return nil
+}
+
+func (s *Service) land(c Command) {
+	if f := s.flights.find(c.ID); f != nil {
+		f.land(c)
+	}
+}
+
+// ordered finds the command that a unit answers, and how far its clock is ahead: from
+// the flight if it was sent here, else from the record.
+func (s *Service) ordered(ctx context.Context, unitID, commandID string) (Command, time.Duration, error) {
+	stranger := &Rejected{Reason: "acknowledgement of no command of this unit"}
+	if f := s.flights.find(commandID); f != nil {
+		if command, offset, sent := f.sent(); sent {
+			if command.UnitID != unitID {
+				return Command{}, 0, stranger
+			}
+			return command, offset, nil
+		}
+	}
+	unit, err := s.unit(ctx, unitID)
+	if err != nil {
+		return Command{}, 0, err
+	}
+	command, err := s.recorded(ctx, unit.SiteID, commandID)
+	if errors.Is(err, ErrNotFound) || err == nil && command.UnitID != unitID {
+		return Command{}, 0, stranger
+	}
+	if err != nil {
+		return Command{}, 0, fmt.Errorf("read command %s: %w", commandID, err)
+	}
+	return command, unit.Link.ClockOffset, nil
+}
+
+// ReportState takes in what a unit says of one of its devices. An old sequence
+// changes nothing and is no error. A device that is not the unit's, or readings that cannot be,
+// are *Rejected.
+func (s *Service) ReportState(ctx context.Context, unitID string, r StateReport) error {
+	unit, err := s.unit(ctx, unitID)
+	if err != nil {
+		return err
+	}
+	state, err := s.stateFrom(r, r.DeviceID, unit.Link.ClockOffset)
+	if err != nil {
+		return err
+	}
+	_, err = s.store.SaveState(ctx, unitID, state)
+	if errors.Is(err, ErrNotFound) {
+		return &Rejected{Reason: "state of no device of this unit"}
+	}
+	if err != nil {
+		return fmt.Errorf("save state of device %d of unit %s: %w", r.DeviceID, unitID, err)
+	}
+	return nil
+}
+
+func (s *Service) stateFrom(r StateReport, deviceID int64, offset time.Duration) (State, error) {
+	if r.Sequence < 1 {
+		return State{}, &Rejected{Reason: "state without a sequence"}
+	}
+	var object map[string]json.RawMessage
+	if len(r.Readings) > readingsMax || !utf8.Valid(r.Readings) || json.Unmarshal(r.Readings, &object) != nil || object == nil {
+		return State{}, &Rejected{Reason: "readings are not an object of at most 4 KiB"}
+	}
+	if deviceID == SecurityDevice {
+		if _, err := securityLevelIn(r.Readings); err != nil {
+			return State{}, &Rejected{Reason: "security state without a level"}
+		}
+	}
+	return State{DeviceID: deviceID, Sequence: r.Sequence, Time: s.corrected(r.Time, offset), Readings: r.Readings}, nil
+}
+
+// corrected turns a unit's time into ours. Nothing that was reported lies in the future.
+func (s *Service) corrected(t time.Time, offset time.Duration) time.Time {
+	now := s.now()
+	if ours := t.Add(-offset); ours.Before(now) {
+		return ours
+	}
+	return now
+}
+
+// securityLevelIn reads the level from the readings of an alarm.
+func securityLevelIn(readings json.RawMessage) (SecurityLevel, error) {
+	var alarm struct {
+		Level string `json:"level"`
+	}
+	if err := json.Unmarshal(readings, &alarm); err != nil {
+		return SecurityLevel{}, fmt.Errorf("read security readings: %w", err)
+	}
+	for _, level := range SecurityLevels() {
+		if level.Label == alarm.Level {
+			return level, nil
+		}
+	}
+	return SecurityLevel{}, errors.New("read security readings: no known level")
+}
+
+// historyOf gives the type of history entry that an event becomes, and its sentence
+// where the unit gives none.
+func historyOf(e EventType) (HistoryType, string, bool) {
+	switch e {
+	case EventAlarm:
+		return HistoryAlarm, "Alarm: the siren sounds", true
+	case EventTamper:
+		return HistoryAlarm, "A device was tampered with", true
+	case EventBattery:
+		return HistoryDiagnosis, "A battery runs low", true
+	case EventAccess:
+		return HistoryAccess, "Somebody came or went", true
+	default:
+		return "", "", false
+	}
+}
+
+// ReportEvent appends what happened in the house to the site's history. An event
+// whose ID is there already changes nothing and is no error. An unknown type, or an ID
+// that is none, is *Rejected.
+func (s *Service) ReportEvent(ctx context.Context, unitID string, r EventReport) error {
+	kind, label, known := historyOf(r.Type)
+	if !known {
+		return &Rejected{Reason: "event of unknown type"}
+	}
+	if r.ID == "" || len(r.ID) > eventIDMax || plain(r.ID) != r.ID {
+		return &Rejected{Reason: "event without an id of at most 64 bytes"}
+	}
+	unit, err := s.unit(ctx, unitID)
+	if err != nil {
+		return err
+	}
+	if text := plain(r.Text); text != "" {
+		label = text
+	}
+	_, err = s.store.SaveEvent(ctx, unitID, r.ID, Entry{
+		SiteID: unit.SiteID, Type: kind, Label: label, CreatedAt: s.corrected(r.Time, unit.Link.ClockOffset),
+	})
+	if err != nil {
+		return fmt.Errorf("save event of unit %s: %w", unitID, err)
+	}
+	return nil
+}
+
+// ReportLink takes in that a unit came or went. That it went counts only for the
+// session in which it last came: a last will that comes late changes nothing.
+func (s *Service) ReportLink(ctx context.Context, unitID string, r LinkReport) error {
+	if r.Session == "" || len(r.Session) > 64 || plain(r.Session) != r.Session {
+		return &Rejected{Reason: "link without a session of at most 64 bytes"}
+	}
+	now := s.now()
+	link := Link{Online: r.Online, Session: r.Session, At: now}
+	if r.Online {
+		if r.Clock.IsZero() {
+			return &Rejected{Reason: "link without a clock"}
+		}
+		link.Firmware = cut(plain(r.Firmware), firmwareMax)
+		link.Catalogue = r.Catalogue
+		link.ClockOffset = r.Clock.Sub(now).Round(time.Millisecond)
+	}
+	changed, err := s.store.SaveLink(ctx, unitID, link, r.Retained)
+	if errors.Is(err, ErrNotFound) {
+		return &Rejected{Reason: "unknown unit"}
+	}
+	if err != nil {
+		return fmt.Errorf("save link of unit %s: %w", unitID, err)
+	}
+	if changed {
+		s.log.InfoContext(ctx, "unit link", "unit", unitID, "online", r.Online, "firmware", link.Firmware, "clock_offset", link.ClockOffset)
+	}
+	return nil
+}
+
+func (s *Service) unit(ctx context.Context, id string) (Unit, error) {
+	unit, err := s.store.Unit(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return Unit{}, &Rejected{Reason: "unknown unit"}
+	}
+	if err != nil {
+		return Unit{}, fmt.Errorf("read unit %s: %w", id, err)
+	}
+	return unit, nil
+}
+
+// plain makes a unit's words fit for a record: valid UTF-8 without control
+// characters, cut to textMax.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	return cut(s, textMax)
+}
+
+// cut shortens s to at most n bytes without splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
