@@ -1,0 +1,218 @@
+package oauth
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// TokenRequest is a request to the token endpoint (RFC 6749 sections 4.3.2 and 6).
+// An empty field is a parameter that was not given. Whatever a grant does not use,
+// it ignores.
+type TokenRequest struct {
+	ClientID     string
+	ClientSecret string
+	GrantType    string
+	Username     string     // password grant
+	Password     string     // password grant
+	RefreshToken string     // refresh_token grant
+	Address      netip.Addr // the caller's; failed sign-ins are counted by it
+}
+
+// Token authenticates a client and issues a pair of tokens on a grant.
+func (s *Service) Token(ctx context.Context, req TokenRequest) (Tokens, error) {
+	// 1. Authenticate the client.
+	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret)
+	if err != nil {
+		return Tokens{}, s.refuse("", err)
+	}
+	// 2. Find the grant.
+	resolve, err := s.grant(req.GrantType)
+	if err != nil {
+		return Tokens{}, s.refuse(client.ID, err)
+	}
+	// 3. Check that this kind of application may use it.
+	if !slices.Contains(grantsOf(client.Kind), req.GrantType) {
+		return Tokens{}, s.refuse(client.ID, &Error{
+			Code: CodeUnauthorizedClient, Description: "The grant type is unauthorized for this client_id",
+			Reason: "grant not allowed for the application",
+		})
+	}
+	// 4. Resolve the grant.
+	issue, err := resolve(ctx, client, req)
+	if err != nil {
+		return Tokens{}, s.refuse(client.ID, err)
+	}
+	// 5. Issue, in one transaction.
+	tokens, fresh, err := issue(ctx)
+	if err != nil {
+		return Tokens{}, s.refuse(client.ID, err)
+	}
+	// 6. Tell the observer.
+	if fresh {
+		s.opts.Observer.TokenIssued(client.ID, req.GrantType)
+	}
+	return tokens, nil
+}
+
+// authenticateClient finds the client that knows this secret. An unknown client_id
+// and a wrong secret get the same answer.
+func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Client, error) {
+	if id == "" || secret == "" {
+		return Client{}, &Error{
+			Code: CodeInvalidClient, Description: "Client credentials were not found in the headers or body",
+			Reason: "client credentials missing",
+		}
+	}
+	if !isHex(id, clientIDDigits) {
+		return Client{}, invalidClient("client unknown")
+	}
+	given := HashOf(secret)
+	client, err := s.opts.Store.Client(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Client{}, invalidClient("client unknown")
+	case err != nil:
+		return Client{}, fmt.Errorf("find client: %w", err)
+	case subtle.ConstantTimeCompare(given[:], client.SecretHash[:]) != 1:
+		return Client{}, invalidClient("client secret wrong")
+	}
+	return client, nil
+}
+
+func invalidClient(reason string) *Error {
+	return &Error{Code: CodeInvalidClient, Description: "The client credentials are invalid", Reason: reason}
+}
+
+// A resolver checks what one grant is made of, and gives what remains to be done.
+type resolver func(ctx context.Context, c Client, req TokenRequest) (issuer, error)
+
+// An issuer writes the tokens. They are fresh unless this very pair was issued before.
+type issuer func(ctx context.Context) (t Tokens, fresh bool, err error)
+
+// grant finds what resolves a grant_type.
+func (s *Service) grant(name string) (resolver, error) {
+	switch name {
+	case GrantPassword:
+		return s.passwordGrant, nil
+	case GrantRefresh:
+		return s.refreshGrant, nil
+	case "":
+		return nil, missing("grant_type")
+	default:
+		return nil, &Error{
+			Code: CodeUnsupportedGrantType, Description: "The grant type is not supported",
+			Reason: "grant type unknown",
+		}
+	}
+}
+
+func missing(parameter string) *Error {
+	return &Error{
+		Code: CodeInvalidRequest, Description: "The " + parameter + " parameter is missing",
+		Reason: "parameter missing",
+	}
+}
+
+func invalidGrant(description, reason string) *Error {
+	return &Error{Code: CodeInvalidGrant, Description: description, Reason: reason}
+}
+
+// passwordGrant is RFC 6749 section 4.3, for the application's owner alone.
+func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest) (issuer, error) {
+	if req.Username == "" {
+		return nil, missing("username")
+	}
+	if req.Password == "" {
+		return nil, missing("password")
+	}
+	if err := s.signIn(ctx, c.OwnerID, req); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (Tokens, bool, error) {
+		tokens := Tokens{AccessToken: NewSecret(), RefreshToken: NewSecret(), ExpiresIn: s.opts.AccessLifetime}
+		now := s.now()
+		_, err := s.opts.Store.Issue(ctx, Issuance{
+			ClientID:         c.ID,
+			UserID:           c.OwnerID,
+			GrantType:        GrantPassword,
+			Access:           HashOf(tokens.AccessToken),
+			Refresh:          HashOf(tokens.RefreshToken),
+			Now:              now,
+			AccessExpiresAt:  now.Add(s.opts.AccessLifetime),
+			RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
+		})
+		if err != nil {
+			return Tokens{}, false, fmt.Errorf("issue tokens to client %s: %w", c.ID, err)
+		}
+		return tokens, true, nil
+	}, nil
+}
+
+// refreshGrant is RFC 6749 section 6 with rotation (RFC 9700 section 4.14.2).
+func (s *Service) refreshGrant(_ context.Context, c Client, req TokenRequest) (issuer, error) {
+	if req.RefreshToken == "" {
+		return nil, missing("refresh_token")
+	}
+	if !isHex(req.RefreshToken, secretDigits) {
+		return nil, invalidRefresh("refresh token malformed")
+	}
+	return func(ctx context.Context) (Tokens, bool, error) {
+		return s.rotate(ctx, c, req.RefreshToken)
+	}, nil
+}
+
+// rotate spends the refresh token old for its successor pair. Clients refresh twice
+// at once, or lose an answer on the way: the one that repeats old within the grace,
+// before it used the successor, gets the same pair.
+func (s *Service) rotate(ctx context.Context, c Client, old string) (t Tokens, fresh bool, err error) {
+	now, nonce := s.now(), newNonce()
+	t = Tokens{ExpiresIn: s.opts.AccessLifetime}
+	if t.AccessToken, t.RefreshToken, err = successor(old, nonce); err != nil {
+		return Tokens{}, false, err
+	}
+	rotated, err := s.opts.Store.Rotate(ctx, Rotation{
+		ClientID:         c.ID,
+		Old:              HashOf(old),
+		Nonce:            nonce,
+		Access:           HashOf(t.AccessToken),
+		Refresh:          HashOf(t.RefreshToken),
+		Now:              now,
+		AccessExpiresAt:  now.Add(s.opts.AccessLifetime),
+		RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
+		Grace:            s.opts.Grace,
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Tokens{}, false, invalidRefresh("refresh token not live")
+	case err != nil:
+		return Tokens{}, false, fmt.Errorf("rotate refresh token of client %s: %w", c.ID, err)
+	}
+	switch rotated.Outcome {
+	case Rotate:
+		return t, true, nil
+	case Replay:
+		t, err = replay(old, rotated, now)
+		return t, false, err
+	case Reuse:
+		return Tokens{}, false, invalidRefresh("refresh token reused")
+	default:
+		return Tokens{}, false, fmt.Errorf("rotate refresh token of client %s: unknown outcome %d", c.ID, rotated.Outcome)
+	}
+}
+
+// replay derives the pair that old has been spent for, with what remains of its life.
+func replay(old string, r Rotated, now time.Time) (t Tokens, err error) {
+	// The access token outlives the grace, so that something always remains.
+	t.ExpiresIn = max(r.ExpiresAt.Sub(now).Truncate(time.Second), time.Second)
+	t.AccessToken, t.RefreshToken, err = successor(old, r.Nonce)
+	return t, err
+}
+
+func invalidRefresh(reason string) *Error {
+	return invalidGrant("The refresh token is invalid", reason)
+}

@@ -1,0 +1,116 @@
+// Package oauth is the authorization server's domain: users, the applications
+// they register (clients, in the words of RFC 6749), grants, and the tokens that
+// are issued on them. It knows no HTTP and no SQL: oauthhttp speaks the wire form,
+// oauthsqlite and oauthpgx keep the record.
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of a Store. Every other error of a Store is its own trouble, and it is
+// then unknown whether a write happened.
+var (
+	// ErrNotFound says that no such row exists.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that a unique name is taken. Nothing was written.
+	ErrExists = errors.New("already exists")
+)
+
+// User is a person with an account.
+type User struct {
+	ID           int64  // positive; given by the store
+	Email        string // the sign-in name, in the form of NormalizeEmail; unique
+	Name         string // how the person is called in records; never empty
+	PasswordHash string // argon2id in PHC form; never a password
+	CreatedAt    time.Time
+}
+
+// Kind says what an application may be used for, and so which grants it may use.
+type Kind string
+
+const (
+	// Personal applications belong to one user and reach that user's own homes only.
+	Personal Kind = "personal"
+)
+
+// Grant types of RFC 6749, as the grant_type parameter spells them.
+const (
+	GrantPassword = "password"
+	GrantRefresh  = "refresh_token"
+)
+
+// grantsOf is the one table of which kind of application may use which grant.
+func grantsOf(kind Kind) []string {
+	switch kind {
+	case Personal:
+		return []string{GrantPassword, GrantRefresh}
+	default:
+		return nil
+	}
+}
+
+// Client is a registered application.
+type Client struct {
+	ID         string // client_id: 32 lower-case hex digits
+	Kind       Kind
+	Name       string // chosen by its owner, shown in records; never empty
+	OwnerID    int64  // the User it belongs to
+	SecretHash Hash   // of client_secret
+	CreatedAt  time.Time
+}
+
+// Access is what a live access token stands for.
+type Access struct {
+	GrantID    int64
+	ClientID   string
+	ClientName string
+	UserID     int64
+	UserName   string
+	ExpiresAt  time.Time
+}
+
+// Tokens is the pair that a grant issues.
+type Tokens struct {
+	AccessToken  string // 64 lower-case hex digits
+	RefreshToken string // 64 lower-case hex digits
+	ExpiresIn    time.Duration
+}
+
+// Error is a refusal that the client may see; RFC 6749 section 5.2 gives its JSON
+// form. Any other error of this package means that the server failed.
+type Error struct {
+	Code        string        // wire value of RFC 6749 section 5.2 or RFC 6750 section 3.1
+	Description string        // error_description: a fixed sentence, no user input
+	Reason      string        // fixed phrase, fit for a metrics label
+	RetryAfter  time.Duration // when a repeat may succeed; zero if the request itself is wrong
+	ClientID    string        // of the application, once it has authenticated; empty before
+	Err         error         // cause, for the log only; may be nil
+}
+
+// Error gives the code and the reason, and the cause where there is one.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %s: %v", e.Code, e.Reason, e.Err)
+	}
+	return e.Code + ": " + e.Reason
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Codes of Error.
+const (
+	CodeInvalidRequest       = "invalid_request"
+	CodeInvalidClient        = "invalid_client"
+	CodeInvalidGrant         = "invalid_grant"
+	CodeInvalidToken         = "invalid_token"
+	CodeUnauthorizedClient   = "unauthorized_client"
+	CodeUnsupportedGrantType = "unsupported_grant_type"
+	// CodeSlowDown is answered with 429: this account and address have failed too often.
+	CodeSlowDown = "slow_down"
+	// CodeUnavailable is answered with 503: the password queue is full.
+	CodeUnavailable = "temporarily_unavailable"
+)

@@ -1,0 +1,122 @@
+package oauthhttp
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// realm names what is protected, in challenges (RFC 9110 section 11.5).
+const realm = "foxbridge"
+
+// ErrNoToken is the cause of the refusal of a request that carries no token.
+var ErrNoToken = errors.New("no access token given")
+
+// Caller finds on whose behalf a request of the API comes. The access token is in
+// one of three places (RFC 6750 section 2): the header Authorization: Bearer, the
+// query parameter access_token, or the same parameter in the body of a
+// form-urlencoded POST. A place with an empty token is none. No other body is read.
+//
+// Its refusals are *oauth.Error: CodeInvalidRequest for more than one token or a
+// body too large to search, CodeInvalidToken otherwise, with the cause ErrNoToken if
+// there is none. It logs nothing. Any other error means that the server failed.
+func (h *Handler) Caller(r *http.Request) (oauth.Access, error) {
+	token, refusal := bearerToken(r)
+	if refusal != nil {
+		h.refused(refusal.Reason)
+		return oauth.Access{}, refusal
+	}
+	return h.service.Authenticate(r.Context(), token)
+}
+
+// BearerStatus is the HTTP status of a refusal of Caller (RFC 6750 section 3.1).
+func BearerStatus(refusal *oauth.Error) int {
+	if refusal.Code != oauth.CodeInvalidRequest {
+		return http.StatusUnauthorized
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](refusal.Err); ok {
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusBadRequest
+}
+
+// WWWAuthenticate is the challenge that goes with a refusal of Caller (RFC 6750
+// section 3). It names no error if no token was given, and it is empty if err is no
+// such refusal.
+func WWWAuthenticate(err error) string {
+	refusal, ok := errors.AsType[*oauth.Error](err)
+	switch {
+	case !ok:
+		return ""
+	case errors.Is(refusal, ErrNoToken):
+		return `Bearer realm="` + realm + `"`
+	case refusal.Code == oauth.CodeInvalidToken, refusal.Code == oauth.CodeInvalidRequest:
+		// Descriptions are our own sentences, without a quote to escape.
+		return `Bearer realm="` + realm + `", error="` + refusal.Code + `", error_description="` + refusal.Description + `"`
+	default:
+		return ""
+	}
+}
+
+// bearerToken finds the one token of a request.
+func bearerToken(r *http.Request) (string, *oauth.Error) {
+	tokens := headerTokens(nil, r)
+	tokens = formTokens(tokens, r.URL.RawQuery)
+	tokens, refusal := bodyTokens(tokens, r)
+	if refusal != nil {
+		return "", refusal
+	}
+	switch len(tokens) {
+	case 0:
+		return "", &oauth.Error{
+			Code: oauth.CodeInvalidToken, Description: "No access token was given",
+			Reason: "access token missing", Err: ErrNoToken,
+		}
+	case 1:
+		return tokens[0], nil
+	default:
+		return "", badRequest("More than one access token was given", "access token given twice")
+	}
+}
+
+// headerTokens adds those of RFC 6750 section 2.1. Other schemes carry none.
+func headerTokens(tokens []string, r *http.Request) []string {
+	for _, header := range r.Header.Values("Authorization") {
+		scheme, token, _ := strings.Cut(header, " ")
+		if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "Bearer") {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
+}
+
+// bodyTokens adds those of RFC 6750 section 2.2.
+func bodyTokens(tokens []string, r *http.Request) ([]string, *oauth.Error) {
+	if r.Method != http.MethodPost || r.Body == nil || r.Body == http.NoBody {
+		return tokens, nil
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != mediaForm {
+		return tokens, nil
+	}
+	body, refusal := readBody(nil, r)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return formTokens(tokens, string(body)), nil
+}
+
+// formTokens adds those that form-urlencoded text holds (RFC 6750 section 2.3, for a
+// query). One that cannot be decoded is taken as it is: no token looks like that.
+func formTokens(tokens []string, form string) []string {
+	for name, value := range formPairs(form) {
+		if value == "" || formDecoded(name) != "access_token" {
+			continue
+		}
+		tokens = append(tokens, formDecoded(value))
+	}
+	return tokens
+}

@@ -1,0 +1,312 @@
+package oauthhttp
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// maxBody bounds a body that is read, in bytes.
+const maxBody = 64 << 10
+
+const (
+	mediaForm      = "application/x-www-form-urlencoded"
+	mediaMultipart = "multipart/form-data"
+	mediaJSON      = "application/json"
+)
+
+// parseTokenRequest reads the parameters of a token request and its client's
+// credentials: everything but the address. It reads the body, in any of the three
+// forms that clients send, and the Authorization header; never the query, for that
+// ends up in logs. An empty parameter is one that was not given, and one that is not
+// known is ignored (RFC 6749 section 3.2).
+func parseTokenRequest(w http.ResponseWriter, r *http.Request) (oauth.TokenRequest, *oauth.Error) {
+	body, refusal := readBody(w, r)
+	if refusal != nil {
+		return oauth.TokenRequest{}, refusal
+	}
+	var p parameters
+	if refusal := p.parse(r.Header.Get("Content-Type"), body); refusal != nil {
+		return oauth.TokenRequest{}, refusal
+	}
+	if refusal := p.addBasic(r); refusal != nil {
+		return oauth.TokenRequest{}, refusal
+	}
+	return p.TokenRequest, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *oauth.Error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Description: "The request body is too large",
+			Reason: "body too large", Err: err,
+		}
+	}
+	if err != nil {
+		return nil, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Description: "The request body could not be read",
+			Reason: "body unreadable", Err: err,
+		}
+	}
+	return body, nil
+}
+
+// parameters are a token request in the making.
+type parameters struct {
+	oauth.TokenRequest
+	seen [6]bool
+}
+
+// at gives the place of a parameter and whether it was there before; nil if the
+// parameter is not known.
+func (p *parameters) at(name string) (value *string, seen *bool) {
+	switch name {
+	case "grant_type":
+		return &p.GrantType, &p.seen[0]
+	case "client_id":
+		return &p.ClientID, &p.seen[1]
+	case "client_secret":
+		return &p.ClientSecret, &p.seen[2]
+	case "username":
+		return &p.Username, &p.seen[3]
+	case "password":
+		return &p.Password, &p.seen[4]
+	case "refresh_token":
+		return &p.RefreshToken, &p.seen[5]
+	default:
+		return nil, nil
+	}
+}
+
+// add takes a parameter in.
+func (p *parameters) add(name, value string) *oauth.Error {
+	at, seen := p.at(name)
+	switch {
+	case at == nil || value == "":
+		return nil
+	case *seen:
+		return p.repeated(name)
+	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+		return badRequest("The "+name+" parameter is not text in UTF-8 without NUL", "parameter not text")
+	}
+	*at, *seen = value, true
+	return nil
+}
+
+// repeated refuses a name that is given twice. It says the name only if it is one of
+// ours: a refusal never repeats what was sent.
+func (p *parameters) repeated(name string) *oauth.Error {
+	if at, _ := p.at(name); at == nil {
+		name = "same"
+	}
+	return badRequest("The "+name+" parameter is given more than once", "parameter repeated")
+}
+
+func (p *parameters) parse(contentType string, body []byte) *oauth.Error {
+	media, options := mediaForm, map[string]string(nil)
+	if contentType != "" {
+		var err error
+		media, options, err = mime.ParseMediaType(contentType)
+		if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+			return badRequest("The Content-Type header is malformed", "content type malformed")
+		}
+	}
+	switch media {
+	case mediaForm:
+		return p.parseForm(string(body))
+	case mediaMultipart:
+		return p.parseMultipart(body, options["boundary"])
+	case mediaJSON:
+		return p.parseJSON(body)
+	default:
+		return badRequest("The Content-Type is none of "+mediaForm+", "+mediaMultipart+" and "+mediaJSON, "content type unknown")
+	}
+}
+
+func (p *parameters) parseForm(body string) *oauth.Error {
+	for rawName, rawValue := range formPairs(body) {
+		name, err := url.QueryUnescape(rawName)
+		if err != nil {
+			return badRequest("The request body is not form-urlencoded", "body malformed")
+		}
+		if at, _ := p.at(name); at == nil {
+			continue
+		}
+		value, err := url.QueryUnescape(rawValue)
+		if err != nil {
+			return badRequest("The "+name+" parameter is not form-urlencoded", "body malformed")
+		}
+		if refusal := p.add(name, value); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// formPairs splits form-urlencoded text into names and values, still encoded. Like
+// the URL Standard, and unlike net/url, it takes a semicolon for a plain character:
+// scripts send passwords as they are. Empty pairs, such as before a stray leading
+// ampersand, are left out.
+func formPairs(form string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for pair := range strings.SplitSeq(form, "&") {
+			if pair == "" {
+				continue
+			}
+			if name, value, _ := strings.Cut(pair, "="); !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
+func (p *parameters) parseMultipart(body []byte, boundary string) *oauth.Error {
+	malformed := badRequest("The request body is not valid multipart/form-data", "body malformed")
+	// A body that ends where the next part would begin looks complete to the Reader.
+	if boundary == "" || !bytes.Contains(body, []byte("--"+boundary+"--")) {
+		return malformed
+	}
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := parts.NextPart()
+		if err == io.EOF { //nolint:errorlint // a wrapped one is a body that was cut short
+			return nil
+		}
+		if err != nil {
+			return malformed
+		}
+		if part.FileName() != "" {
+			return badRequest("The request body holds a file", "file in body")
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return malformed
+		}
+		if refusal := p.add(part.FormName(), string(value)); refusal != nil {
+			return refusal
+		}
+	}
+}
+
+// parseJSON takes one object whose known members are strings.
+func (p *parameters) parseJSON(body []byte) *oauth.Error {
+	malformed := badRequest("The request body is not one JSON object", "body malformed")
+	// encoding/json repairs invalid UTF-8, and its Decoder stops at the end of the
+	// first value: both are found here.
+	if !utf8.Valid(body) || !json.Valid(body) {
+		return malformed
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber() // of a number that is ignored, the size does not matter
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return malformed
+	}
+	names := make(map[string]bool)
+	for decoder.More() {
+		name, value, err := member(decoder)
+		if err != nil {
+			return malformed
+		}
+		if names[name] {
+			return p.repeated(name)
+		}
+		names[name] = true
+		text, ok := value.(string)
+		if at, _ := p.at(name); at != nil && !ok {
+			return badRequest("The "+name+" parameter is not a string", "parameter not text")
+		}
+		if refusal := p.add(name, text); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// member reads the next member of the object that decoder is in.
+func member(decoder *json.Decoder) (name string, value any, err error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return "", nil, err
+	}
+	name, _ = token.(string) // what else stands there is an error of Token
+	err = decoder.Decode(&value)
+	return name, value, err
+}
+
+// addBasic takes the client's credentials from the Authorization header (RFC 6749
+// section 2.3.1). Beside them the body may repeat the client_id, but a client
+// authenticates in one place. A header of another scheme is none of ours: there are
+// clients that send an old Bearer token along with everything.
+func (p *parameters) addBasic(r *http.Request) *oauth.Error {
+	if !usesBasic(r) {
+		return nil
+	}
+	if len(r.Header.Values("Authorization")) > 1 {
+		return badRequest("The Authorization header is given more than once", "header repeated")
+	}
+	id, secret, ok := basic(r.Header.Get("Authorization"))
+	switch {
+	case !ok:
+		return &oauth.Error{
+			Code: oauth.CodeInvalidClient, Description: "The Authorization header is malformed",
+			Reason: "authorization header malformed",
+		}
+	case secret != "" && p.ClientSecret != "":
+		return badRequest("The client authenticates both in the header and in the body", "client credentials given twice")
+	case p.ClientID != "" && p.ClientID != id:
+		return badRequest("The client_id parameter differs from the Authorization header", "client ids differ")
+	}
+	p.ClientID = id
+	if secret != "" {
+		p.ClientSecret = secret
+	}
+	return nil
+}
+
+func usesBasic(r *http.Request) bool {
+	for _, header := range r.Header.Values("Authorization") {
+		if scheme, _, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "Basic") {
+			return true
+		}
+	}
+	return false
+}
+
+// basic decodes a Basic header. Inside, id and secret are form-urlencoded; clients
+// that do not know send them as they are, which is the same as long as neither holds
+// a special character.
+func basic(header string) (id, secret string, ok bool) {
+	_, credentials, _ := strings.Cut(header, " ")
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(credentials))
+	if err != nil {
+		return "", "", false
+	}
+	id, secret, ok = strings.Cut(string(decoded), ":")
+	id, secret = formDecoded(id), formDecoded(secret)
+	text := utf8.ValidString(id+secret) && !strings.ContainsRune(id+secret, 0)
+	return id, secret, ok && id != "" && text
+}
+
+// formDecoded is s form-decoded, or s itself if it was not encoded.
+func formDecoded(s string) string {
+	if decoded, err := url.QueryUnescape(s); err == nil {
+		return decoded
+	}
+	return s
+}
+
+func badRequest(description, reason string) *oauth.Error {
+	return &oauth.Error{Code: oauth.CodeInvalidRequest, Description: description, Reason: reason}
+}

@@ -1,0 +1,168 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Defaults of Options.
+const (
+	DefaultAccessLifetime  = time.Hour
+	DefaultRefreshLifetime = 365 * 24 * time.Hour
+	DefaultGrace           = time.Minute
+	DefaultFailureLimit    = 10
+	DefaultFailureWindow   = 15 * time.Minute
+	DefaultRetention       = 24 * time.Hour
+)
+
+// Observer is told what happened, after it did. It never decides. Its methods are
+// called from many goroutines and must not block.
+type Observer interface {
+	// TokenIssued tells of a new pair of tokens. A repeated refresh that gets the
+	// pair it already had issues nothing.
+	TokenIssued(clientID, grant string)
+	// Refused tells of a refusal by its Error.Reason.
+	Refused(reason string)
+}
+
+// Options configures a Service. Store and Passwords are required; the zero value of
+// every other field stands for its default.
+type Options struct {
+	Store     Store
+	Passwords *Passwords
+	Observer  Observer         // nil: nobody is told
+	Now       func() time.Time // the clock; nil: time.Now
+
+	AccessLifetime  time.Duration // of an access token; longer than Grace
+	RefreshLifetime time.Duration // of a refresh token; each rotation starts it anew
+	Grace           time.Duration // in which a spent refresh token still gets its successor
+
+	FailureLimit  int           // failed sign-ins of one account from one address, after which the pair waits
+	FailureWindow time.Duration // in which they count
+
+	Retention time.Duration // for which Sweep keeps what has expired; not shorter than FailureWindow
+}
+
+// Service is the authorization server. All methods may be called concurrently.
+// A refusal that the caller may see is an *Error (or, from the administration, a
+// *FieldError); any other error means that the server failed.
+type Service struct {
+	opts Options // complete
+}
+
+// New returns a Service, or an error that names the option that is wrong.
+func New(o Options) (*Service, error) {
+	orDefault(&o.AccessLifetime, DefaultAccessLifetime)
+	orDefault(&o.RefreshLifetime, DefaultRefreshLifetime)
+	orDefault(&o.Grace, DefaultGrace)
+	orDefault(&o.FailureLimit, DefaultFailureLimit)
+	orDefault(&o.FailureWindow, DefaultFailureWindow)
+	orDefault(&o.Retention, DefaultRetention)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("configure the authorization server: %w", err)
+	}
+	return &Service{o}, nil
+}
+
+func orDefault[T comparable](value *T, standard T) {
+	var zero T
+	if *value == zero {
+		*value = standard
+	}
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Store == nil:
+		return errors.New("option Store is missing")
+	case o.Passwords == nil:
+		return errors.New("option Passwords is missing")
+	case o.Grace < 0:
+		return errors.New("option Grace is negative")
+	case o.AccessLifetime <= o.Grace:
+		// A repeat within the grace is answered with a live access token only so.
+		return errors.New("option AccessLifetime is not longer than Grace")
+	case o.RefreshLifetime < o.AccessLifetime:
+		return errors.New("option RefreshLifetime is shorter than AccessLifetime")
+	case o.FailureLimit < 0:
+		return errors.New("option FailureLimit is negative")
+	case o.FailureWindow < time.Second:
+		return errors.New("option FailureWindow is shorter than a second")
+	case o.Retention < o.FailureWindow:
+		return errors.New("option Retention is shorter than FailureWindow")
+	}
+	return nil
+}
+
+// nobody is the Observer of a Service that has none.
+type nobody struct{}
+
+func (nobody) TokenIssued(string, string) {}
+func (nobody) Refused(string)             {}
+
+// now is the time as a Store keeps it.
+func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
+
+// refuse passes err on. If it is a refusal, it is marked with the client, and the
+// observer is told.
+func (s *Service) refuse(clientID string, err error) error {
+	if refusal, ok := errors.AsType[*Error](err); ok {
+		refusal.ClientID = clientID
+		s.opts.Observer.Refused(refusal.Reason)
+	}
+	return err
+}
+
+// Authenticate finds what an access token stands for. One that is malformed,
+// unknown, expired or revoked is an *Error with CodeInvalidToken.
+func (s *Service) Authenticate(ctx context.Context, accessToken string) (Access, error) {
+	if !isHex(accessToken, secretDigits) {
+		return Access{}, s.refuse("", invalidToken("access token malformed"))
+	}
+	access, err := s.opts.Store.Access(ctx, HashOf(accessToken), s.now())
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Access{}, s.refuse("", invalidToken("access token not live"))
+	case err != nil:
+		return Access{}, fmt.Errorf("find access token: %w", err)
+	}
+	return access, nil
+}
+
+// The wording is part of the contract: clients compare it.
+func invalidToken(reason string) *Error {
+	return &Error{Code: CodeInvalidToken, Description: "The access token provided is invalid", Reason: reason}
+}
+
+// A sweep deletes at most sweepPasses times sweepRows rows of each table.
+const (
+	sweepRows   = 1_000
+	sweepPasses = 100
+)
+
+// Sweep deletes what expired longer ago than Options.Retention, in short
+// transactions, and returns how many rows it deleted. It is bounded: what it leaves,
+// the next one takes. An error ends it; what was deleted until then is counted.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	before := s.now().Add(-s.opts.Retention)
+	var total int
+	for range sweepPasses {
+		n, err := s.opts.Store.Purge(ctx, before, sweepRows)
+		total += n
+		if err != nil {
+			return total, fmt.Errorf("purge what expired before %s: %w", before.Format(time.RFC3339), err)
+		}
+		if n < sweepRows {
+			break // no table had more
+		}
+	}
+	return total, nil
+}

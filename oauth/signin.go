@@ -1,0 +1,116 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// signIn checks username and password of the user with the id owner. Every other
+// pair gets the same refusal at the same cost, one verification: an unknown user, a
+// wrong password, and the right one of somebody else.
+//
+// After FailureLimit failures within FailureWindow, one account waits at one
+// address. Both the count before the verification and the one after it tell: of a
+// flood of parallel guesses no more than FailureLimit get an answer that says
+// anything about the password.
+func (s *Service) signIn(ctx context.Context, owner int64, req TokenRequest) error {
+	email, named := NormalizeEmail(req.Username)
+	if !named {
+		email = req.Username
+	}
+	key := failureKey(email, req.Address)
+	return s.opts.Passwords.run(ctx, func() error {
+		before, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
+		if err != nil {
+			return fmt.Errorf("count failed sign-ins: %w", err)
+		}
+		if before.Count >= s.opts.FailureLimit {
+			return s.slowDown(before)
+		}
+		right, err := s.verify(ctx, owner, email, named, req.Password)
+		if err != nil {
+			return err
+		}
+		// A caller that hangs up now must not escape the count.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
+		defer cancel()
+		if right {
+			return s.countRight(ctx, key)
+		}
+		return s.countWrong(ctx, key)
+	})
+}
+
+// countTimeout bounds the count after a verification, which the caller cannot cancel.
+const countTimeout = 10 * time.Second
+
+// verify tells whether this is the owner's name and password. It costs one
+// verification whatever the answer.
+func (s *Service) verify(ctx context.Context, owner int64, email string, named bool, password string) (bool, error) {
+	user := User{PasswordHash: s.opts.Passwords.dummy}
+	if named {
+		found, err := s.opts.Store.UserByEmail(ctx, email)
+		switch {
+		case err == nil:
+			user = found
+		case !errors.Is(err, ErrNotFound):
+			return false, fmt.Errorf("find user: %w", err)
+		}
+	}
+	right, err := s.opts.Passwords.matches(password, user.PasswordHash)
+	if err != nil {
+		return false, fmt.Errorf("verify password of user %d: %w", user.ID, err)
+	}
+	return right && user.ID == owner, nil
+}
+
+func (s *Service) countRight(ctx context.Context, key Hash) error {
+	after, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
+	if err != nil {
+		return fmt.Errorf("count failed sign-ins: %w", err)
+	}
+	if after.Count >= s.opts.FailureLimit {
+		return s.slowDown(after)
+	}
+	return nil
+}
+
+func (s *Service) countWrong(ctx context.Context, key Hash) error {
+	now := s.now()
+	after, err := s.opts.Store.AddFailure(ctx, key, now, now.Add(-s.opts.FailureWindow))
+	if err != nil {
+		return fmt.Errorf("record failed sign-in: %w", err)
+	}
+	if after.Count > s.opts.FailureLimit { // it counts this one too
+		return s.slowDown(after)
+	}
+	return invalidGrant("The username and password combination is invalid", "sign-in failed")
+}
+
+// slowDown refuses until the oldest failure leaves the window.
+func (s *Service) slowDown(f Failures) *Error {
+	return &Error{
+		Code:        CodeSlowDown,
+		Description: "Too many failed attempts on this account from this address; wait before the next one",
+		Reason:      "too many failed sign-ins",
+		RetryAfter:  max(f.Oldest.Add(s.opts.FailureWindow).Sub(s.now()), time.Second),
+	}
+}
+
+// failureKey names an account at an address without keeping what was typed.
+func failureKey(account string, address netip.Addr) Hash {
+	return HashOf(account + "\x00" + host(address))
+}
+
+// host is the part of an address that one host cannot choose: of IPv6 the first 64
+// bits (RFC 4291 section 2.5.1).
+func host(a netip.Addr) string {
+	a = a.Unmap()
+	if !a.Is6() {
+		return a.String()
+	}
+	return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
+}
