@@ -1,0 +1,193 @@
+// Package metrics counts and times what a bridge does, for Prometheus. Its
+// collectors only report: nothing is ever decided by them.
+//
+// Labels are bounded: routes are templates, reasons and outcomes are fixed phrases,
+// and a client_id is one that was authenticated, so there are at most as many series
+// as there are registered applications.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const namespace = "foxbridge"
+
+// Metrics are the collectors of one bridge. Its methods are the observers that the
+// domains and adapters declare; they may be called concurrently and never block.
+type Metrics struct {
+	registerer prometheus.Registerer
+
+	httpRequests *prometheus.CounterVec
+	httpDuration *prometheus.HistogramVec
+
+	tokensIssued *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
+
+	commands        *prometheus.CounterVec
+	acknowledgement *prometheus.HistogramVec
+
+	linkUp   prometheus.Gauge
+	received *prometheus.CounterVec
+
+	commitSize prometheus.Histogram
+	commitWait prometheus.Histogram
+}
+
+// New registers the collectors at r. A name that is taken there already is an error.
+func New(r prometheus.Registerer) (*Metrics, error) {
+	latency := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 8, 10}
+	m := &Metrics{
+		registerer: r,
+		httpRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "http_requests_total",
+			Help: "Requests answered on the public listener.",
+		}, []string{"route", "method", "code"}),
+		httpDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "http_request_duration_seconds", Buckets: latency,
+			Help: "Time from a request's header to the end of its answer; of a command that includes the wait for the house.",
+		}, []string{"route", "method"}),
+		tokensIssued: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "tokens_issued_total",
+			Help: "Access tokens issued, by registered application and grant type.",
+		}, []string{"client_id", "grant"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "oauth_refusals_total",
+			Help: "Token requests and bearer tokens that were refused, by reason.",
+		}, []string{"reason"}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "commands_total",
+			Help: "Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.",
+		}, []string{"kind", "operation", "outcome"}),
+		acknowledgement: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "command_acknowledgement_seconds", Buckets: latency,
+			Help: "Time from a command's acceptance to the unit's own acknowledgement.",
+		}, []string{"kind", "operation"}),
+		linkUp: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "mqtt_link_up",
+			Help: "1 while the bridge is connected to its broker, else 0.",
+		}),
+		received: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "mqtt_received_total",
+			Help: "Messages from units, by what they were and what became of them.",
+		}, []string{"what", "result"}),
+		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "commit_batch_size", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256},
+			Help: "Callers whose writes shared one durable commit.",
+		}),
+		commitWait: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "commit_wait_seconds",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+			Help:    "Longest wait of a caller for the commit of its write, one observation for each commit.",
+		}),
+	}
+	return m, m.register(
+		m.httpRequests, m.httpDuration, m.tokensIssued, m.refusals, m.commands,
+		m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
+	)
+}
+
+func (m *Metrics) register(collectors ...prometheus.Collector) error {
+	for _, c := range collectors {
+		if err := m.registerer.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Build tells which version of the program this is. A second call is an error.
+func (m *Metrics) Build(version string) error {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info",
+		Help:        "1, with the version of the program and of Go that built it as labels.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	info.Set(1)
+	return m.register(info)
+}
+
+// Gauges are values that are read when Prometheus asks. Each function may be called
+// concurrently; NaN says that the value is not to be had.
+type Gauges struct {
+	UnitsOnline   func() float64 // HomeControl units whose link is up
+	PasswordQueue func() float64 // sign-ins that wait for a worker
+	PasswordBusy  func() float64 // workers that are hashing
+}
+
+// Watch registers the gauges. A second call is an error.
+func (m *Metrics) Watch(g Gauges) error {
+	return m.register(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "units_online",
+			Help: "HomeControl units that are online, as the store has it.",
+		}, g.UnitsOnline),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "password_queue_length",
+			Help: "Sign-ins that wait for a password worker.",
+		}, g.PasswordQueue),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "password_workers_busy",
+			Help: "Password workers that are hashing.",
+		}, g.PasswordBusy),
+	)
+}
+
+// RequestServed counts an answered request. route is its template, such as
+// /v2/site/{site}/security; a method that HTTP does not define counts as "other".
+func (m *Metrics) RequestServed(route, method string, code int, took time.Duration) {
+	method = knownMethod(method)
+	m.httpRequests.WithLabelValues(route, method, strconv.Itoa(code)).Inc()
+	m.httpDuration.WithLabelValues(route, method).Observe(took.Seconds())
+}
+
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	default:
+		return "other"
+	}
+}
+
+// TokenIssued counts an access token. clientID is that of an authenticated client.
+func (m *Metrics) TokenIssued(clientID, grant string) {
+	m.tokensIssued.WithLabelValues(clientID, grant).Inc()
+}
+
+// Refused counts a refusal of the authorization server. reason is a fixed phrase.
+func (m *Metrics) Refused(reason string) { m.refusals.WithLabelValues(reason).Inc() }
+
+// CommandFinished counts an outcome of a command.
+func (m *Metrics) CommandFinished(kind, operation, outcome string) {
+	m.commands.WithLabelValues(kind, operation, outcome).Inc()
+}
+
+// CommandAcknowledged times a unit's acknowledgement from the command's acceptance.
+func (m *Metrics) CommandAcknowledged(kind, operation string, after time.Duration) {
+	m.acknowledgement.WithLabelValues(kind, operation).Observe(after.Seconds())
+}
+
+// LinkUp tells whether the bridge is connected to its broker.
+func (m *Metrics) LinkUp(up bool) {
+	if up {
+		m.linkUp.Set(1)
+		return
+	}
+	m.linkUp.Set(0)
+}
+
+// Received counts a message of a unit: what it was and what became of it.
+func (m *Metrics) Received(what, result string) { m.received.WithLabelValues(what, result).Inc() }
+
+// Committed tells of a durable commit: how many callers' writes it held, and the
+// longest that one of them waited.
+func (m *Metrics) Committed(size int, wait time.Duration) {
+	m.commitSize.Observe(float64(size))
+	m.commitWait.Observe(wait.Seconds())
+}

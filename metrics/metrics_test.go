@@ -1,0 +1,129 @@
+package metrics_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/metrics"
+)
+
+func fresh(t *testing.T) (*metrics.Metrics, *prometheus.Registry) {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	m, err := metrics.New(r)
+	require.NoError(t, err)
+	return m, r
+}
+
+func one(v float64) func() float64 { return func() float64 { return v } }
+
+// exercise touches every collector.
+func exercise(t *testing.T, m *metrics.Metrics) {
+	t.Helper()
+	require.NoError(t, m.Build("v1.2.3"))
+	require.NoError(t, m.Watch(metrics.Gauges{UnitsOnline: one(3), PasswordQueue: one(2), PasswordBusy: one(1)}))
+	m.RequestServed("/v2/client/site/items", "GET", 200, 20*time.Millisecond)
+	m.RequestServed("unmatched", "BREW", 404, time.Millisecond)
+	m.RequestServed("unmatched", "brew", 404, time.Millisecond)
+	m.TokenIssued("c1", "password")
+	m.Refused("wrong password")
+	m.CommandFinished("security", "armed", "done")
+	m.CommandAcknowledged("security", "armed", 300*time.Millisecond)
+	m.LinkUp(true)
+	m.Received("ack", "ok")
+	m.Committed(7, 2*time.Millisecond)
+}
+
+func TestCountersSayWhatHappened(t *testing.T) {
+	t.Parallel()
+	m, r := fresh(t)
+	exercise(t, m)
+	require.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(`
+# HELP foxbridge_commands_total Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.
+# TYPE foxbridge_commands_total counter
+foxbridge_commands_total{kind="security",operation="armed",outcome="done"} 1
+# HELP foxbridge_http_requests_total Requests answered on the public listener.
+# TYPE foxbridge_http_requests_total counter
+foxbridge_http_requests_total{code="200",method="GET",route="/v2/client/site/items"} 1
+foxbridge_http_requests_total{code="404",method="other",route="unmatched"} 2
+# HELP foxbridge_mqtt_link_up 1 while the bridge is connected to its broker, else 0.
+# TYPE foxbridge_mqtt_link_up gauge
+foxbridge_mqtt_link_up 1
+# HELP foxbridge_mqtt_received_total Messages from units, by what they were and what became of them.
+# TYPE foxbridge_mqtt_received_total counter
+foxbridge_mqtt_received_total{result="ok",what="ack"} 1
+# HELP foxbridge_oauth_refusals_total Token requests and bearer tokens that were refused, by reason.
+# TYPE foxbridge_oauth_refusals_total counter
+foxbridge_oauth_refusals_total{reason="wrong password"} 1
+# HELP foxbridge_password_queue_length Sign-ins that wait for a password worker.
+# TYPE foxbridge_password_queue_length gauge
+foxbridge_password_queue_length 2
+# HELP foxbridge_password_workers_busy Password workers that are hashing.
+# TYPE foxbridge_password_workers_busy gauge
+foxbridge_password_workers_busy 1
+# HELP foxbridge_tokens_issued_total Access tokens issued, by registered application and grant type.
+# TYPE foxbridge_tokens_issued_total counter
+foxbridge_tokens_issued_total{client_id="c1",grant="password"} 1
+# HELP foxbridge_units_online HomeControl units that are online, as the store has it.
+# TYPE foxbridge_units_online gauge
+foxbridge_units_online 3
+`),
+		"foxbridge_commands_total", "foxbridge_http_requests_total", "foxbridge_mqtt_link_up", "foxbridge_mqtt_received_total",
+		"foxbridge_oauth_refusals_total", "foxbridge_password_queue_length", "foxbridge_password_workers_busy",
+		"foxbridge_tokens_issued_total", "foxbridge_units_online"))
+
+	count, err := testutil.GatherAndCount(r, "foxbridge_build_info")
+	require.NoError(t, err)
+	require.Equal(t, 1, count)
+
+	m.LinkUp(false)
+	require.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(`
+# HELP foxbridge_mqtt_link_up 1 while the bridge is connected to its broker, else 0.
+# TYPE foxbridge_mqtt_link_up gauge
+foxbridge_mqtt_link_up 0
+`), "foxbridge_mqtt_link_up"))
+}
+
+func TestHistogramsAreInSecondsAndWrites(t *testing.T) {
+	t.Parallel()
+	m, r := fresh(t)
+	exercise(t, m)
+	families, err := r.Gather()
+	require.NoError(t, err)
+	sums := make(map[string]float64)
+	for _, f := range families {
+		if h := f.GetMetric()[0].GetHistogram(); h != nil {
+			sums[f.GetName()] = h.GetSampleSum()
+		}
+	}
+	require.InDelta(t, 0.3, sums["foxbridge_command_acknowledgement_seconds"], 1e-9)
+	require.InDelta(t, 0.02, sums["foxbridge_http_request_duration_seconds"], 1e-9)
+	require.InDelta(t, 0.002, sums["foxbridge_commit_wait_seconds"], 1e-9)
+	require.InDelta(t, 7, sums["foxbridge_commit_batch_size"], 1e-9)
+}
+
+func TestNamesFollowPrometheusConventions(t *testing.T) {
+	t.Parallel()
+	m, r := fresh(t)
+	exercise(t, m)
+	problems, err := testutil.GatherAndLint(r)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
+
+func TestTakenNamesAreAnError(t *testing.T) {
+	t.Parallel()
+	m, r := fresh(t)
+	_, err := metrics.New(r)
+	require.Error(t, err)
+	require.NoError(t, m.Build("v1"))
+	require.Error(t, m.Build("v1"))
+	gauges := metrics.Gauges{UnitsOnline: one(0), PasswordQueue: one(0), PasswordBusy: one(0)}
+	require.NoError(t, m.Watch(gauges))
+	require.Error(t, m.Watch(gauges))
+}
