@@ -1,0 +1,64 @@
+# Foxbridge. "make help" lists what can be made.
+
+SHELL   := /bin/bash
+GO      ?= go
+BIN     := bin/foxbridge
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+PKG     ?= ./...
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test race fuzz bench lint fmt docs verify numbers clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## a whole bridge with a simulated home, until Ctrl-C (ARGS=--once: play the story and end)
+	@exec $(BIN) demo $(ARGS)
+
+build: ## the static binary, bin/foxbridge
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/foxbridge
+
+test: ## everything, under the race detector; gets and starts PostgreSQL and the MQTT tools by itself
+	.ci/install-tools
+	.ci/with-postgres $(GO) test -race $(PKG)
+
+race: ## tests under the race detector on what is installed, without cached results
+	$(GO) test -race -count=1 $(PKG)
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@set -eu; grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -h '^func Fuzz' "$$dir"/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
+			echo "== $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null; \
+		done; \
+	done
+
+bench: ## benchmarks; absolute times of a shared machine prove nothing, ratios do
+	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+lint: ## golangci-lint if it is there, else go vet and staticcheck
+	@if command -v golangci-lint >/dev/null; then \
+		golangci-lint run; \
+	else \
+		$(GO) vet ./... && $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...; \
+	fi
+
+fmt: ## format the code
+	gofmt -s -w .
+
+docs: ## docs/configuration.md, from the settings' own descriptions
+	$(GO) test ./cmd/foxbridge/internal/config -run TestReferenceIsFresh -count=1 -update
+
+verify: ## that the tree is formatted, vetted and tidy, and what is generated is fresh
+	@unformatted=$$(gofmt -s -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	$(GO) test ./cmd/foxbridge/internal/config -run TestReferenceIsFresh -count=1
+
+numbers: build ## size, start and memory of the static binary, as a Markdown table
+	@.ci/numbers $(BIN)
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// execute runs a command line inside the test.
+func execute(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), process{args: args, stdin: strings.NewReader(stdin), stdout: &out, stderr: &err})
+	return code, out.String(), err.String()
+}
+
+func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"user", "nonsense"},
+		{"user", "add"},
+		{"user", "add", "a@example.com"},
+		{"user", "add", "a@example.com", "--name", "A", "--password-stdin", "--password-file", "x"},
+		{"app", "add", "--owner", "a@example.com"},
+		{"site", "add", "--label", "Home"},
+		{"unit", "add"},
+		{"unit", "add", "--site", "one"},
+		{"simulate", "--unit-file", "x"},
+		{"simulate", "--unit-file", "x", "--mqtt-url", "tcp://127.0.0.1:1", "--travel", "0s"},
+		{"serve", "--nonsense"},
+		{"serve", "more"},
+		{"serve", "--command-wait", "1m"},
+		{"demo", "--command-wait", "5s"},
+		{"migrate", "--database-url", "mysql://x"},
+		{"version", "--nonsense"},
+	} {
+		code, stdout, stderr := execute(t, "", args...)
+		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)
+		require.Empty(t, stdout, "%v", args)
+		require.Regexp(t, `^foxbridge: .+\n$`, stderr, "%v: one line", args)
+	}
+}
+
+func TestWhatCannotBeDoneFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"user", "add", "no-address", "--name", "A", "--data-dir", dir},
+		{"user", "add", "a@example.com", "--name", "A", "--data-dir", dir, "--password-file", "/nowhere"},
+		{"app", "add", "--owner", "nobody@example.com", "--name", "A", "--data-dir", dir},
+		{"site", "add", "--owner", "nobody@example.com", "--label", "A", "--data-dir", dir},
+		{"unit", "add", "--site", "7", "--data-dir", dir},
+		{"unit", "add", "--site", "7", "--device", "toaster:Kitchen", "--data-dir", dir},
+		{"unit", "add", "--site", "7", "--device", "toaster", "--data-dir", dir},
+		{"simulate", "--unit-file", "/nowhere", "--mqtt-url", "tcp://127.0.0.1:1"},
+		{"user", "list", "--data-dir", "/dev/null/x"},
+	} {
+		code, _, stderr := execute(t, "", args...)
+		require.Equal(t, exitFail, code, "%v: %s", args, stderr)
+		require.Regexp(t, `^foxbridge: .+`, stderr, "%v", args)
+	}
+}
+
+func TestPasswordOfANewPerson(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	add := func(stdin, email string, more ...string) (int, user, string) {
+		args := append([]string{"user", "add", email, "--name", "A", "--data-dir", dir, "--json"}, more...)
+		code, stdout, stderr := execute(t, stdin, args...)
+		var u user
+		if code == exitOK {
+			require.NoError(t, json.Unmarshal([]byte(stdout), &u))
+		}
+		return code, u, stderr
+	}
+	code, u, _ := add("", "made-up@example.com")
+	require.Equal(t, exitOK, code)
+	require.GreaterOrEqual(t, len(u.Password), 20, "made up, and shown this once")
+
+	code, u, _ = add("given by pipe\nnot this\n", "stdin@example.com", "--password-stdin")
+	require.Equal(t, exitOK, code)
+	require.Empty(t, u.Password)
+
+	code, _, stderr := add("", "empty@example.com", "--password-stdin")
+	require.Equal(t, exitFail, code)
+	require.Contains(t, stderr, "empty")
+
+	code, _, stderr = add("", "made-up@example.com")
+	require.Equal(t, exitFail, code)
+	require.Contains(t, stderr, "taken")
+}
+
+// The field names that programs rely on.
+func TestJSONFieldsAreStable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fields := func(args ...string) map[string]any {
+		code, stdout, stderr := execute(t, "", append(args, "--data-dir", dir, "--json")...)
+		require.Equal(t, exitOK, code, stderr)
+		var object map[string]any
+		if strings.HasPrefix(stdout, "[") {
+			var rows []map[string]any
+			require.NoError(t, json.Unmarshal([]byte(stdout), &rows))
+			require.Len(t, rows, 1)
+			return rows[0]
+		}
+		require.NoError(t, json.Unmarshal([]byte(stdout), &object))
+		return object
+	}
+	has := func(object map[string]any, names ...string) {
+		t.Helper()
+		var got []string
+		for name := range object {
+			got = append(got, name)
+		}
+		require.ElementsMatch(t, names, got)
+	}
+	has(fields("migrate"), "database", "status")
+	has(fields("user", "add", "a@example.com", "--name", "A"), "id", "email", "name", "created_at", "password")
+	has(fields("user", "list"), "id", "email", "name", "created_at")
+	has(fields("app", "add", "--owner", "a@example.com", "--name", "S"), "client_id", "client_secret", "name", "kind", "owner_id", "created_at")
+	has(fields("app", "list"), "client_id", "name", "kind", "owner_id", "created_at")
+	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "owner", "created_at")
+	has(fields("unit", "add", "--site", "1", "--device", "socket:Lamp: the big one"), "unit_id", "password", "site_id", "devices")
+	has(fields("unit", "list"), "unit_id", "site_id", "online", "firmware", "catalogue", "clock_offset_ms", "seen_at", "created_at")
+	listed := fields("site", "list")
+	has(listed, "site_id", "label", "timezone", "owner", "devices", "created_at")
+	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
+}
+
+func TestEmptyListsAreEmptyArrays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, what := range []string{"user", "app", "site", "unit"} {
+		code, stdout, stderr := execute(t, "", what, "list", "--json", "--data-dir", dir)
+		require.Equal(t, exitOK, code, stderr)
+		require.Equal(t, "[]\n", stdout)
+	}
+}
+
+func TestTablesHaveHeads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	code, stdout, stderr := execute(t, "", "user", "add", "a@example.com", "--name", "A person", "--data-dir", dir)
+	require.Equal(t, exitOK, code, stderr)
+	require.Contains(t, stdout, "cannot be shown again")
+	code, stdout, stderr = execute(t, "", "user", "list", "--data-dir", dir)
+	require.Equal(t, exitOK, code, stderr)
+	require.Regexp(t, `(?m)^ID +EMAIL +NAME +CREATED\n1 +a@example\.com +A person +\d{4}-`, stdout)
+}
+
+func TestSettingsComeFromTheEnvironmentToo(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "there")
+	var stdout, stderr bytes.Buffer
+	p := process{args: []string{"migrate"}, environ: []string{"FOXBRIDGE_DATA_DIR=" + dir}, stdout: &stdout, stderr: &stderr}
+	require.Equal(t, exitOK, run(t.Context(), p), stderr.String())
+	require.FileExists(t, filepath.Join(dir, "foxbridge.db"))
+
+	p.environ = append(p.environ, "FOXBRIDGE_NONSENSE=1")
+	require.Equal(t, exitUsage, run(t.Context(), p))
+	require.Contains(t, stderr.String(), "FOXBRIDGE_NONSENSE")
+}
+
+// The help of serve is the reference: every setting with its variable.
+func TestHelpOfServeIsTheReference(t *testing.T) {
+	t.Parallel()
+	code, stdout, _ := execute(t, "", "serve", "--help")
+	require.Equal(t, exitOK, code)
+	for _, name := range []string{"--http", "--database-url-file", "FOXBRIDGE_COMMAND_WAIT", "--config", "FOXBRIDGE_CONFIG", "1s to 9s"} {
+		require.Contains(t, stdout, name)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	recorded := func(info debug.BuildInfo, ok bool) func() (*debug.BuildInfo, bool) {
+		return func() (*debug.BuildInfo, bool) { return &info, ok }
+	}
+	vcs := func(modified string) debug.BuildInfo {
+		return debug.BuildInfo{Settings: []debug.BuildSetting{
+			{Key: "vcs.revision", Value: "0123456789abcdef0123456789abcdef01234567"}, {Key: "vcs.modified", Value: modified},
+		}}
+	}
+	module := debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}
+	for want, got := range map[string]string{
+		"v9":                 versionOf("v9", recorded(vcs("true"), true)),
+		"0123456789ab":       versionOf("", recorded(vcs("false"), true)),
+		"0123456789ab-dirty": versionOf("", recorded(vcs("true"), true)),
+		"v1.2.3":             versionOf("", recorded(module, true)),
+		"unknown":            versionOf("", recorded(debug.BuildInfo{}, false)),
+	} {
+		require.Equal(t, want, got)
+	}
+	code, stdout, _ := execute(t, "", "version", "--json")
+	require.Equal(t, exitOK, code)
+	var s stamp
+	require.NoError(t, json.Unmarshal([]byte(stdout), &s))
+	require.NotEmpty(t, s.Version)
+	require.Regexp(t, `^go1\.`, s.Go)
+}

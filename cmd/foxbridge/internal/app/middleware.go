@@ -1,0 +1,165 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+)
+
+// maxBody bounds the body of a request, in bytes. Token requests are the only ones
+// whose body is read at all.
+const maxBody = 64 << 10
+
+// exchange is what is known of a request beside the request itself. One goroutine
+// at a time works on it.
+type exchange struct {
+	id       string
+	route    string // template of the route, "unmatched" without one
+	clientID string // of the caller, once the token was checked
+}
+
+type exchangeKey struct{}
+
+// exchangeOf gives the exchange that ctx belongs to, or nil.
+func exchangeOf(ctx context.Context) *exchange {
+	e, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return e
+}
+
+// answered is told each request that was answered.
+type answered func(route, method string, code int, took time.Duration)
+
+// observed wraps the public API: it gives each request an id and a bound for its
+// body, turns a panic into an answer, and when the answer is written logs one line
+// and tells the observer. The line never holds a query, a header or a body: they
+// carry tokens.
+func observed(next http.Handler, log *slog.Logger, tell answered) http.Handler {
+	next = recovered(next, log)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		e := &exchange{id: requestID(r), route: "unmatched"}
+		ctx := context.WithValue(r.Context(), exchangeKey{}, e)
+		out := &recorder{ResponseWriter: w}
+		out.Header().Set("X-Request-Id", e.id)
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		defer func() {
+			took := time.Since(began)
+			tell(e.route, r.Method, out.code(), took)
+			log.LogAttrs(ctx, slog.LevelInfo, "request",
+				slog.String("method", cut(r.Method, 16)), slog.String("route", e.route), slog.String("path", cut(r.URL.Path, 256)),
+				slog.Int("status", out.code()), slog.Int64("bytes", out.bytes),
+				slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+				slog.String("client_id", e.clientID), slog.String("remote", host(r.RemoteAddr)))
+		}()
+		next.ServeHTTP(out, r)
+	})
+}
+
+// requestID takes over the id that the client or a proxy gave, if it is harmless.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(id) {
+		return id
+	}
+	b := make([]byte, 8)
+	rand.Read(b) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b)
+}
+
+// recovered answers a request whose handler panicked, in the envelope of the API; if
+// an answer was begun it is broken off instead.
+func recovered(next http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			out, is := w.(*recorder)
+			if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+				panic(cause)
+			}
+			log.ErrorContext(r.Context(), "handler panicked", "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			if is && out.status != 0 {
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprintf(w, `{"status":"KO","timestamp":%d,"error":"server_error","error_description":"The server failed"}`+"\n", time.Now().Unix())
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// routed is middleware of the router: it notes the template of the route that was found.
+func routed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e := exchangeOf(r.Context()); e != nil {
+			if template, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
+				e.route = strings.TrimSuffix(template, "/")
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recorder notes the status and the size of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int // zero until the header is written
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 { // 1xx come before the answer
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// code is the status that the client sees: a handler that writes nothing answers 200.
+func (w *recorder) code() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}
+
+// cut shortens what a client chose to at most n bytes.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+func host(address string) string {
+	h, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return h
+}

@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/deployments/migrations"
+	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/devices/devicepgx"
+	"github.com/foxbridge/foxbridge/devices/devicesqlite"
+	"github.com/foxbridge/foxbridge/internal/groupcommit"
+	"github.com/foxbridge/foxbridge/oauth"
+	"github.com/foxbridge/foxbridge/oauth/oauthpgx"
+	"github.com/foxbridge/foxbridge/oauth/oauthsqlite"
+)
+
+// Record is what a bridge knows for good, and the rules over it: the two domains on
+// one database. Several processes may have the same record open.
+type Record struct {
+	OAuth   *oauth.Service
+	Devices *devices.Service
+
+	passwords *oauth.Passwords
+	ping      func(context.Context) error
+	close     func() error
+}
+
+// OpenRecord opens the record that cfg names, for an administrator's command: its
+// Devices command nothing. A SQLite database is created and migrated if need be; a
+// PostgreSQL schema that is older or newer than this program is an error.
+func OpenRecord(ctx context.Context, cfg config.Config) (*Record, error) {
+	return openRecord(ctx, cfg, observers{}, time.Now, slog.New(slog.DiscardHandler))
+}
+
+// Close finishes the writes under way and closes the database.
+func (r *Record) Close() error { return r.close() }
+
+// observers are told what happens in a record; each may be nil.
+type observers struct {
+	oauth   oauth.Observer
+	devices devices.Observer
+	commits groupcommit.Observe
+}
+
+func openRecord(ctx context.Context, cfg config.Config, tell observers, now func() time.Time, log *slog.Logger) (*Record, error) {
+	db, err := openDatabase(ctx, cfg, tell.commits)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRecord(cfg, db, tell, now, log)
+	if err != nil {
+		return nil, errors.Join(err, db.close())
+	}
+	return r, nil
+}
+
+func newRecord(cfg config.Config, db database, tell observers, now func() time.Time, log *slog.Logger) (*Record, error) {
+	passwords, err := oauth.NewPasswords(oauth.PasswordOptions{Workers: cfg.PasswordWorkers, Queue: cfg.PasswordQueue})
+	if err != nil {
+		return nil, err
+	}
+	authorization, err := oauth.New(oauth.Options{Store: db.oauth, Passwords: passwords, Observer: tell.oauth, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	return &Record{
+		OAuth: authorization,
+		Devices: devices.New(devices.Options{
+			Store: db.devices, Now: now, Logger: log, Observer: tell.devices,
+			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
+			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
+		}),
+		passwords: passwords, ping: db.ping, close: db.close,
+	}, nil
+}
+
+func perMinute(n int) devices.Budget { return devices.Budget{Burst: n, PerMinute: n} }
+
+// database is one of the two kinds, with the stores on it.
+type database struct {
+	oauth   oauth.Store
+	devices devices.Store
+	ping    func(context.Context) error
+	close   func() error
+}
+
+func openDatabase(ctx context.Context, cfg config.Config, observe groupcommit.Observe) (database, error) {
+	which, err := cfg.Database()
+	if err != nil {
+		return database{}, err
+	}
+	if which.Postgres != "" {
+		return openPostgres(ctx, which.Postgres, observe)
+	}
+	return openSQLite(ctx, which.SQLite, observe)
+}
+
+func openPostgres(ctx context.Context, dsn string, observe groupcommit.Observe) (database, error) {
+	if err := withSchema(ctx, migrations.Postgres, dsn, migrations.Check); err != nil {
+		return database{}, err
+	}
+	db, err := groupcommit.OpenPostgres(ctx, dsn, observe)
+	if err != nil {
+		return database{}, err
+	}
+	return database{
+		oauth: oauthpgx.New(db), devices: devicepgx.New(db),
+		ping: db.Read().Ping, close: db.Close,
+	}, nil
+}
+
+func openSQLite(ctx context.Context, path string, observe groupcommit.Observe) (database, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return database{}, fmt.Errorf("create data directory: %w", err)
+	}
+	db, err := groupcommit.OpenSQLite(ctx, path, observe) // first: it makes the file with the right mode
+	if err != nil {
+		return database{}, err
+	}
+	if err := withSchema(ctx, migrations.SQLite, path, migrations.Apply); err != nil {
+		return database{}, errors.Join(err, db.Close())
+	}
+	return database{
+		oauth: oauthsqlite.New(db), devices: devicesqlite.New(db), close: db.Close,
+		ping: func(ctx context.Context) error {
+			var one int
+			return db.Read().QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&one)
+		},
+	}, nil
+}
+
+// Migrate brings the database that cfg names to the schema of this program, and
+// tells which kind it is.
+func Migrate(ctx context.Context, cfg config.Config) (dialect string, err error) {
+	which, err := cfg.Database()
+	if err != nil {
+		return "", err
+	}
+	if which.Postgres != "" {
+		return string(migrations.Postgres), withSchema(ctx, migrations.Postgres, which.Postgres, migrations.Apply)
+	}
+	db, err := openSQLite(ctx, which.SQLite, nil)
+	if err != nil {
+		return "", err
+	}
+	return string(migrations.SQLite), db.close()
+}
+
+// withSchema does what is to be done with a database's schema.
+func withSchema(ctx context.Context, d migrations.Dialect, dsn string, do func(context.Context, *sql.DB, migrations.Dialect) error) (err error) {
+	db, err := migrations.Open(d, dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return do(ctx, db, d)
+}

@@ -1,0 +1,220 @@
+// Package config holds the settings of a bridge: what each of them means, and how
+// they are read from flags, FOXBRIDGE_* variables and a YAML file.
+package config
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything that can be set about a bridge. Its tags are the reference
+// manual, from which --help and docs/configuration.md are made:
+//
+//	key      name of the flag and in the file; the variable is FOXBRIDGE_ and the
+//	         name in capitals with underscores
+//	default  value if nothing is given
+//	doc      meaning, in plain text
+//	min, max bounds, both inclusive
+//	oneof    the allowed words
+//	format   a form that the value must have; see checkFormat
+//	secret   "true" if the value must not be shown; it can then be given as the name
+//	         of a file as well, under the key with -file behind it
+type Config struct {
+	HTTP     string `key:"http" default:"127.0.0.1:8080" format:"address" doc:"Address of the public HTTP API, as host:port. An empty host means all interfaces, port 0 lets the system choose; the address taken is logged."`
+	MQTT     string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
+	Operator string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. It asks for no credentials, so keep it off public networks."`
+
+	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database; it is created with mode 0700. Not used with PostgreSQL."`
+	DatabaseURL string `key:"database-url" format:"dsn" secret:"true" doc:"Where the record is kept. Empty means foxbridge.db in the data directory; sqlite:PATH is another SQLite file; postgres://USER:PASSWORD@HOST/NAME is PostgreSQL. A SQLite database is migrated at start, a PostgreSQL database by the command migrate."`
+
+	BridgeID    string        `key:"bridge-id" default:"bridge" format:"bridge-id" doc:"Name of this process in the topics at which units answer: 1 to 32 of a-z, 0-9 and -. Processes that share a broker need different names."`
+	CommandWait time.Duration `key:"command-wait" default:"8s" min:"1s" max:"9s" doc:"How long an HTTP request waits for the unit's own acknowledgement before it is answered 504. Widespread clients give up after 10s."`
+	CommandGet  bool          `key:"command-get" default:"true" doc:"Whether commands are accepted by GET as well as by POST, as several existing clients send them. A GET needs the token in the request like any other."`
+	LaneDepth   int           `key:"lane-depth" default:"16" min:"1" max:"1000" doc:"How many commands to one device may be under way or waiting before the next is answered 429."`
+
+	CommandBudget  int `key:"command-budget" default:"120" min:"0" max:"100000" doc:"How many commands a minute one application may give for one person, the alarm's not counted, before the next is answered 429; as many may come at once. 0 means no limit."`
+	SecurityBudget int `key:"security-budget" default:"30" min:"0" max:"100000" doc:"The same for arming and disarming alone, so that a spent budget never locks a person out of the alarm. 0 means no limit."`
+
+	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
+	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
+
+	HTTPConnections int `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
+	MQTTConnections int `key:"mqtt-connections" default:"10000" min:"1" max:"1000000" doc:"How many MQTT connections of units are held at the same time; more are refused."`
+
+	LogFormat       string        `key:"log-format" default:"text" oneof:"text json" doc:"Form of the log on standard error."`
+	LogLevel        string        `key:"log-level" default:"info" oneof:"debug info warn error" doc:"The least severity that is logged."`
+	PProf           bool          `key:"pprof" default:"false" doc:"Whether the operator's listener serves Go's profiles below /debug/pprof/."`
+	ShutdownTimeout time.Duration `key:"shutdown-timeout" default:"20s" min:"1s" max:"10m" doc:"How long a stop waits for the work that was accepted before it is cut off."`
+}
+
+// Key is one setting, as its field of Config describes it.
+type Key struct {
+	Name    string // such as "command-wait"
+	Env     string // such as "FOXBRIDGE_COMMAND_WAIT"
+	Default string // as text; empty if there is none
+	Doc     string // its meaning, one paragraph of plain text
+	Allowed string // bounds or words, such as "1s to 9s"; empty if the Doc says it all
+	Secret  bool   // never shown; may be given as NAME-file too
+
+	field reflect.StructField
+}
+
+// Keys lists all settings in the order of Config's fields.
+func Keys() []Key {
+	var keys []Key
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		keys = append(keys, Key{
+			Name:    f.Tag.Get("key"),
+			Env:     envName(f.Tag.Get("key")),
+			Default: f.Tag.Get("default"),
+			Doc:     f.Tag.Get("doc"),
+			Allowed: allowed(f.Tag),
+			Secret:  f.Tag.Get("secret") == "true",
+			field:   f,
+		})
+	}
+	return keys
+}
+
+// Type is how a value is written: string, bool, int or duration.
+func (k Key) Type() string { return strings.ToLower(k.field.Type.Name()) }
+
+func envName(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+}
+
+func allowed(tag reflect.StructTag) string {
+	if words := tag.Get("oneof"); words != "" {
+		return strings.ReplaceAll(words, " ", ", ")
+	}
+	if low, high := tag.Get("min"), tag.Get("max"); low != "" {
+		return low + " to " + high
+	}
+	return ""
+}
+
+func envKey(name string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), "_", "-"))
+}
+
+// Validate checks every setting by the rules of its tags. The error names the key
+// and, unless it is a secret, the value.
+func (c Config) Validate() error {
+	for _, k := range Keys() {
+		if err := k.check(reflect.ValueOf(c).FieldByIndex(k.field.Index)); err != nil {
+			return fmt.Errorf("%s: %w", k.Name, err)
+		}
+	}
+	return nil
+}
+
+// parse reads the text of a setting into v, a field of Config. Its errors, as those
+// of check, fit behind the key's name.
+func (k Key) parse(text string, v reflect.Value) error {
+	switch v.Interface().(type) {
+	case string:
+		v.SetString(text)
+	case bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		v.SetBool(b)
+	case int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", text)
+		}
+		v.SetInt(int64(n))
+	case time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration such as 8s or 1m30s", text)
+		}
+		v.SetInt(int64(d))
+	default:
+		return fmt.Errorf("has the unknown type %s", v.Type())
+	}
+	return nil
+}
+
+func (k Key) check(v reflect.Value) error {
+	tag := k.field.Tag
+	if v.CanInt() && tag.Get("min") != "" {
+		low, high := reflect.New(v.Type()).Elem(), reflect.New(v.Type()).Elem()
+		if err := k.parse(tag.Get("min"), low); err != nil {
+			return err
+		}
+		if err := k.parse(tag.Get("max"), high); err != nil {
+			return err
+		}
+		if v.Int() < low.Int() || v.Int() > high.Int() {
+			return fmt.Errorf("%v is not within %s", v.Interface(), k.Allowed)
+		}
+	}
+	if words := tag.Get("oneof"); words != "" && !slices.Contains(strings.Fields(words), v.String()) {
+		return fmt.Errorf("%q is not one of %s", v.String(), k.Allowed)
+	}
+	return checkFormat(tag.Get("format"), v)
+}
+
+// checkFormat checks the forms that a format tag can name.
+func checkFormat(format string, v reflect.Value) error {
+	switch format {
+	case "address":
+		_, port, err := net.SplitHostPort(v.String())
+		if err != nil {
+			return fmt.Errorf("%q is not host:port", v.String())
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("%q has no port number from 0 to 65535", v.String())
+		}
+	case "path":
+		if !isPath(v.String()) {
+			return fmt.Errorf("%q is not a path", v.String())
+		}
+	case "bridge-id":
+		if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(v.String()) {
+			return fmt.Errorf("%q is not 1 to 32 of a-z, 0-9 and -", v.String())
+		}
+	case "dsn":
+		if _, err := (Config{DataDir: ".", DatabaseURL: v.String()}).Database(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isPath(s string) bool { return s != "" && !strings.ContainsRune(s, 0) }
+
+// Database is the store that a Config chooses: exactly one of its fields is set.
+type Database struct {
+	SQLite   string // path of the file
+	Postgres string // connection string; holds a password
+}
+
+// Database reads DatabaseURL. The error does not repeat it.
+func (c Config) Database() (Database, error) {
+	if c.DatabaseURL == "" {
+		return Database{SQLite: filepath.Join(c.DataDir, "foxbridge.db")}, nil
+	}
+	scheme, rest, _ := strings.Cut(c.DatabaseURL, ":")
+	switch scheme {
+	case "postgres", "postgresql":
+		if strings.HasPrefix(rest, "//") {
+			return Database{Postgres: c.DatabaseURL}, nil
+		}
+	case "sqlite":
+		if isPath(rest) {
+			return Database{SQLite: rest}, nil
+		}
+	}
+	return Database{}, fmt.Errorf("the value is neither sqlite:PATH nor postgres://...")
+}

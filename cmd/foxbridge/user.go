@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// user is a person as the commands print one.
+type user struct {
+	ID        int64     `json:"id"`
+	Email     string    `json:"email"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+	Password  string    `json:"password,omitempty"` // only of a new user, and only if it was made up
+}
+
+func userOf(u oauth.User) user {
+	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt}
+}
+
+func userAddCommand(p process) *cobra.Command {
+	var out printer
+	var name, passwordFile string
+	var fromStdin bool
+	c := &cobra.Command{
+		Use:   "add EMAIL --name NAME",
+		Short: "Add a person; without a given password one is made up and printed, this once",
+		Args:  cobra.ExactArgs(1),
+	}
+	c.Flags().StringVar(&name, "name", "", "How the person is called in the history of a home.")
+	c.Flags().StringVar(&passwordFile, "password-file", "", "`file` that holds the password.")
+	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "Read the password from standard input, one line.")
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	required(c, "name")
+	c.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
+	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
+		password, err := givenPassword(passwordFile, fromStdin, p.stdin)
+		if err != nil {
+			return err
+		}
+		madeUp := ""
+		if password == "" {
+			madeUp = rand.Text()
+			password = madeUp
+		}
+		added, err := r.OAuth.AddUser(c.Context(), args[0], name, password)
+		if err != nil {
+			return err
+		}
+		u := userOf(added)
+		u.Password = madeUp
+		return out.print(p.stdout, u, func(w io.Writer) {
+			fmt.Fprintf(w, "id\t%d\nemail\t%s\nname\t%s\n", u.ID, u.Email, u.Name)
+			if madeUp != "" {
+				fmt.Fprintf(w, "password\t%s\n\nThe password cannot be shown again.\n", madeUp)
+			}
+		})
+	})
+	return c
+}
+
+// givenPassword reads the password that the administrator gives; empty if none.
+func givenPassword(file string, fromStdin bool, stdin io.Reader) (string, error) {
+	var password string
+	var err error
+	switch {
+	case file != "":
+		password, err = config.ReadSecret(file)
+	case fromStdin:
+		password, err = bufio.NewReader(io.LimitReader(stdin, 4096)).ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			err = nil // a last line without its newline
+		}
+		password = strings.TrimRight(password, "\r\n")
+	default:
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	if password == "" {
+		return "", errors.New("the password given is empty")
+	}
+	return password, nil
+}
+
+func userListCommand(p process) *cobra.Command {
+	var out printer
+	c := &cobra.Command{Use: "list", Short: "List people", Args: cobra.NoArgs}
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+		var users []user
+		err := eachUser(c.Context(), r, func(u oauth.User) error {
+			users = append(users, userOf(u))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return list(&out, p.stdout, users, "ID\tEMAIL\tNAME\tCREATED", func(u user) string {
+			return fmt.Sprintf("%d\t%s\t%s\t%s", u.ID, u.Email, u.Name, u.CreatedAt.Format(time.RFC3339))
+		})
+	})
+	return c
+}
+
+func eachUser(ctx context.Context, r *app.Record, each func(oauth.User) error) error {
+	return pages(func(last *oauth.User) ([]oauth.User, error) {
+		if last == nil {
+			return r.OAuth.Users(ctx, 0, pageSize)
+		}
+		return r.OAuth.Users(ctx, last.ID, pageSize)
+	}, each)
+}
+
+// userByEmail finds the person that an --owner flag names.
+func userByEmail(ctx context.Context, r *app.Record, email string) (oauth.User, error) {
+	wanted, _ := oauth.NormalizeEmail(email)
+	var found *oauth.User
+	err := eachUser(ctx, r, func(u oauth.User) error {
+		if u.Email == wanted {
+			found = &u
+		}
+		return nil
+	})
+	if err != nil {
+		return oauth.User{}, err
+	}
+	if found == nil {
+		return oauth.User{}, errors.New("owner has no account")
+	}
+	return *found, nil
+}
