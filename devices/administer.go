@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -128,12 +127,8 @@ func isUnitID(s string) bool {
 }
 
 func modelOf(kind Kind) (Model, bool) {
-	rows := Catalogue()
-	i := slices.IndexFunc(rows, func(r Row) bool { return r.Action == ListDevices && r.Kind == kind })
-	if i < 0 {
-		return Model{}, false
-	}
-	return rows[i].Model, true
+	row, known := rowOf(ListDevices, kind, "")
+	return row.Model, known
 }
 
 func checkLabel(field, label string) error {

@@ -1,6 +1,9 @@
 package devices
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // CatalogueVersion is the version of the Catalogue that this code was built with. It
 // rises when a Row is added; a unit tells the version it knows when it comes online.
@@ -41,12 +44,14 @@ const (
 
 // Row is one operation of the API. Everything that depends on which operations
 // exist is derived from the rows: the routes, what a unit understands, what the
-// simulated home can do, and how long a command stays good.
+// simulated home can do, what a token can be good for, and how long a command stays good.
 type Row struct {
 	Path      string // below /v2, with the variables {site}, {device} and {command}
 	Action    Action
 	Kind      Kind   // empty where the row is not about one kind
 	Operation string // of Operate: the word on the wire to the unit, and the last segment of Path
+	// Scope is what a token must be good for; empty where any token will do.
+	Scope string
 	// Expiry is how long after acceptance a unit may still begin an Operate: as long as
 	// it would not surprise the person who asked.
 	Expiry time.Duration
@@ -74,33 +79,48 @@ func Catalogue() []Row {
 	return []Row{
 		{Path: "/client/site/items", Action: ListSites},
 
-		{Path: site + "/security", Action: ReadSecurity, Kind: Security},
-		{Path: site + "/security/set/armed", Action: Operate, Kind: Security, Operation: "armed", Expiry: 30 * time.Second, Type: HistorySecurity, Label: "Alarm armed by {who}"},
-		{Path: site + "/security/set/partial", Action: Operate, Kind: Security, Operation: "partial", Expiry: 30 * time.Second, Type: HistorySecurity, Label: "Alarm partially armed by {who}"},
-		{Path: site + "/security/set/disarmed", Action: Operate, Kind: Security, Operation: "disarmed", Expiry: 10 * time.Second, Type: HistorySecurity, Label: "Alarm disarmed by {who}"},
+		{Path: site + "/security", Action: ReadSecurity, Kind: Security, Scope: "security:read"},
+		{Path: site + "/security/set/armed", Action: Operate, Kind: Security, Operation: "armed", Scope: "security:arm", Expiry: 30 * time.Second, Type: HistorySecurity, Label: "Alarm armed by {who}"},
+		{Path: site + "/security/set/partial", Action: Operate, Kind: Security, Operation: "partial", Scope: "security:arm", Expiry: 30 * time.Second, Type: HistorySecurity, Label: "Alarm partially armed by {who}"},
+		{Path: site + "/security/set/disarmed", Action: Operate, Kind: Security, Operation: "disarmed", Scope: "security:disarm", Expiry: 10 * time.Second, Type: HistorySecurity, Label: "Alarm disarmed by {who}"},
 
-		{Path: site + "/device/socket/items", Action: ListDevices, Kind: Socket, Model: Model{18, "Prise électrique commandée"}},
-		{Path: device + "/socket/on", Action: Operate, Kind: Socket, Operation: "on", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} switched on by {who}"},
-		{Path: device + "/socket/off", Action: Operate, Kind: Socket, Operation: "off", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} switched off by {who}"},
+		{Path: site + "/device/socket/items", Action: ListDevices, Kind: Socket, Scope: "socket:read", Model: Model{18, "Prise électrique commandée"}},
+		{Path: device + "/socket/on", Action: Operate, Kind: Socket, Operation: "on", Scope: "socket:operate", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} switched on by {who}"},
+		{Path: device + "/socket/off", Action: Operate, Kind: Socket, Operation: "off", Scope: "socket:operate", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} switched off by {who}"},
 
-		{Path: site + "/device/shutter/items", Action: ListDevices, Kind: Shutter, Model: Model{14, "DIO module for shutter"}},
-		{Path: device + "/shutter/open", Action: Operate, Kind: Shutter, Operation: "open", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} opened by {who}"},
-		{Path: device + "/shutter/close", Action: Operate, Kind: Shutter, Operation: "close", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} closed by {who}"},
-		{Path: device + "/shutter/my", Action: Operate, Kind: Shutter, Operation: "my", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} moved to its favourite position by {who}"},
+		{Path: site + "/device/shutter/items", Action: ListDevices, Kind: Shutter, Scope: "shutter:read", Model: Model{14, "DIO module for shutter"}},
+		{Path: device + "/shutter/open", Action: Operate, Kind: Shutter, Operation: "open", Scope: "shutter:operate", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} opened by {who}"},
+		{Path: device + "/shutter/close", Action: Operate, Kind: Shutter, Operation: "close", Scope: "shutter:operate", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} closed by {who}"},
+		{Path: device + "/shutter/my", Action: Operate, Kind: Shutter, Operation: "my", Scope: "shutter:operate", Expiry: time.Minute, Type: HistoryHomeAuto, Label: "{device} moved to its favourite position by {who}"},
 
-		{Path: site + "/history", Action: ReadHistory},
+		{Path: site + "/history", Action: ReadHistory, Scope: "history:read"},
 		{Path: site + "/command/{command}", Action: ReadCommand},
 	}
 }
 
-// OperationOf finds the row that operates kind so, and reports whether there is one.
-func OperationOf(kind Kind, operation string) (Row, bool) {
+// Scopes lists what a token can be good for, in the order of the Catalogue.
+func Scopes() []string {
+	var scopes []string
 	for _, row := range Catalogue() {
-		if row.Action == Operate && row.Kind == kind && row.Operation == operation {
-			return row, true
+		if row.Scope != "" && !slices.Contains(scopes, row.Scope) {
+			scopes = append(scopes, row.Scope)
 		}
 	}
-	return Row{}, false
+	return scopes
+}
+
+// OperationOf finds the row that operates kind so, and reports whether there is one.
+func OperationOf(kind Kind, operation string) (Row, bool) {
+	return rowOf(Operate, kind, operation)
+}
+
+func rowOf(action Action, kind Kind, operation string) (Row, bool) {
+	rows := Catalogue()
+	i := slices.IndexFunc(rows, func(r Row) bool { return r.Action == action && r.Kind == kind && r.Operation == operation })
+	if i < 0 {
+		return Row{}, false
+	}
+	return rows[i], true
 }
 
 // SecurityLevel is how far the alarm is armed.

@@ -8,6 +8,7 @@ package devices
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,23 @@ type Caller struct {
 	UserName   string
 	ClientID   string
 	ClientName string
+
+	// Unscoped says that the application may do all that the person may. Otherwise it
+	// may do what its Scopes are good for, at the Sites alone; nil means all of the
+	// person's.
+	Unscoped bool
+	Scopes   []string
+	Sites    []int64
+}
+
+// may reports whether the application may do what needs the scope; empty needs none.
+func (c Caller) may(scope string) bool {
+	return scope == "" || c.Unscoped || slices.Contains(c.Scopes, scope)
+}
+
+// reaches reports whether the application may know of the site at all.
+func (c Caller) reaches(siteID int64) bool {
+	return c.Unscoped || c.Sites == nil || slices.Contains(c.Sites, siteID)
 }
 
 // Role is what a person may do at a site.

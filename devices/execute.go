@@ -36,6 +36,12 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 	if !known {
 		return Command{}, &Refusal{Code: NoSuch, Text: "Unknown operation"}
 	}
+	if !c.reaches(r.SiteID) {
+		return Command{}, noSite()
+	}
+	if err := permit(c, row); err != nil {
+		return Command{}, err
+	}
 	key, err := keyHash(r.Key)
 	if err != nil {
 		return Command{}, err

@@ -8,6 +8,7 @@ type Refusal struct {
 	Code       RefusalCode
 	Text       string        // a fixed sentence that names what was wrong; holds no user input
 	RetryAfter time.Duration // when a repeat may succeed; zero if the request itself is wrong
+	Scope      string        // of MissingScope: the one that was missing
 }
 
 // RefusalCode names a reason for a Refusal; its text is the error field on the wire.
@@ -21,6 +22,8 @@ const (
 	BadKey      RefusalCode = "bad_idempotency_key"   // the key is not one
 	BadFilter   RefusalCode = "bad_filter"            // a filter of a list cannot be read
 	NotReported RefusalCode = "not_reported"          // the unit has not told this yet
+	// MissingScope says that the token is not good for this (RFC 6750 section 3.1).
+	MissingScope RefusalCode = "insufficient_scope"
 )
 
 // Error gives the code and the text.
@@ -29,6 +32,14 @@ func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Text }
 // OfflineRetry is how long to wait before commanding a unit that is away: it
 // reconnects within half a minute once it can.
 const OfflineRetry = 30 * time.Second
+
+// permit refuses a caller whose token is not good for the row.
+func permit(c Caller, row Row) error {
+	if c.may(row.Scope) {
+		return nil
+	}
+	return &Refusal{Code: MissingScope, Text: "The token is not good for " + row.Scope, Scope: row.Scope}
+}
 
 func noSite() *Refusal { return &Refusal{Code: NoSuch, Text: "Unknown site ID"} }
 

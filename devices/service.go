@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,12 +92,16 @@ func (s *Service) Sites(ctx context.Context, c Caller) ([]SiteSummary, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list sites of user %d: %w", c.UserID, err)
 	}
-	return sites, nil
+	return slices.DeleteFunc(sites, func(s SiteSummary) bool { return !c.reaches(s.ID) }), nil
 }
 
 // Devices lists the site's devices of one kind.
 func (s *Service) Devices(ctx context.Context, c Caller, siteID int64, kind Kind) ([]Device, error) {
-	if _, err := s.site(ctx, c, siteID); err != nil {
+	row, known := rowOf(ListDevices, kind, "")
+	if !known {
+		return nil, &Refusal{Code: NoSuch, Text: "Unknown kind of device"}
+	}
+	if _, err := s.site(ctx, c, siteID, row); err != nil {
 		return nil, err
 	}
 	list, err := s.store.Devices(ctx, siteID, kind, listLimit)
@@ -108,7 +113,8 @@ func (s *Service) Devices(ctx context.Context, c Caller, siteID int64, kind Kind
 
 // SecurityLevel tells the level of the site's alarm as the unit last reported it.
 func (s *Service) SecurityLevel(ctx context.Context, c Caller, siteID int64) (SecurityLevel, error) {
-	if _, err := s.site(ctx, c, siteID); err != nil {
+	row, _ := rowOf(ReadSecurity, Security, "")
+	if _, err := s.site(ctx, c, siteID, row); err != nil {
 		return SecurityLevel{}, err
 	}
 	state, err := s.store.State(ctx, siteID, SecurityDevice)
@@ -131,7 +137,8 @@ type HistoryQuery struct {
 
 // History lists the site's history, 300 entries at the most.
 func (s *Service) History(ctx context.Context, c Caller, siteID int64, q HistoryQuery) ([]Entry, error) {
-	site, err := s.site(ctx, c, siteID)
+	row, _ := rowOf(ReadHistory, "", "")
+	site, err := s.site(ctx, c, siteID, row)
 	if err != nil {
 		return nil, err
 	}
@@ -163,9 +170,11 @@ func startOfDay(now time.Time, zone string) time.Time {
 	return time.Date(y, m, d, 0, 0, 0, 0, location).UTC()
 }
 
-// Command reads the record of a command of the site. Every member may read it.
+// Command reads the record of a command of the site. Every member may read it, through
+// an application that might have given it.
 func (s *Service) Command(ctx context.Context, c Caller, siteID int64, id string) (Command, error) {
-	if _, err := s.site(ctx, c, siteID); err != nil {
+	row, _ := rowOf(ReadCommand, "", "")
+	if _, err := s.site(ctx, c, siteID, row); err != nil {
 		return Command{}, err
 	}
 	command, err := s.recorded(ctx, siteID, id)
@@ -175,7 +184,10 @@ func (s *Service) Command(ctx context.Context, c Caller, siteID int64, id string
 	if err != nil {
 		return Command{}, fmt.Errorf("read command %s: %w", id, err)
 	}
-	return command, nil
+	if row, known := OperationOf(command.Kind, command.Operation); known {
+		err = permit(c, row)
+	}
+	return command, err
 }
 
 // recorded reads a command from the store, which is asked only for what can be an ID.
@@ -187,7 +199,14 @@ func (s *Service) recorded(ctx context.Context, siteID int64, id string) (Comman
 	return s.store.Command(ctx, siteID, id)
 }
 
-func (s *Service) site(ctx context.Context, c Caller, siteID int64) (Site, error) {
+// site finds a site where the caller may do what the row is for.
+func (s *Service) site(ctx context.Context, c Caller, siteID int64, row Row) (Site, error) {
+	if !c.reaches(siteID) {
+		return Site{}, noSite()
+	}
+	if err := permit(c, row); err != nil {
+		return Site{}, err
+	}
 	site, err := s.store.Site(ctx, c.UserID, siteID)
 	if errors.Is(err, ErrNotFound) {
 		return Site{}, noSite()

@@ -103,8 +103,8 @@ func newHouse(t *testing.T, change ...func(*devices.Options)) *house {
 	h.SetSender(h)
 
 	ctx := t.Context()
-	h.owner = devices.Caller{UserID: addUser(t, db, "alice"), UserName: "Alice", ClientID: "app", ClientName: "My script"}
-	h.other = devices.Caller{UserID: addUser(t, db, "bob"), UserName: "Bob", ClientID: "app", ClientName: "My script"}
+	h.owner = devices.Caller{UserID: addUser(t, db, "alice"), UserName: "Alice", ClientID: "app", ClientName: "My script", Unscoped: true}
+	h.other = devices.Caller{UserID: addUser(t, db, "bob"), UserName: "Bob", ClientID: "app", ClientName: "My script", Unscoped: true}
 	var err error
 	h.site, err = h.AddSite(ctx, h.owner.UserID, "Home", "Europe/Paris")
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -92,6 +93,8 @@ func statusOf(code devices.RefusalCode) int {
 		return http.StatusTooManyRequests
 	case devices.KeyReuse, devices.BadKey, devices.BadFilter:
 		return http.StatusUnprocessableEntity
+	case devices.MissingScope:
+		return http.StatusForbidden
 	case devices.NotReported:
 		return http.StatusServiceUnavailable
 	default:
@@ -113,6 +116,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.ko(w, r, auth.Status, auth.Code, auth.Description)
 	case errors.As(err, &refusal):
 		retryAfter(w, refusal.RetryAfter)
+		if refusal.Scope != "" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="foxbridge", error=%q, scope=%q`, refusal.Code, refusal.Scope))
+		}
 		h.ko(w, r, statusOf(refusal.Code), string(refusal.Code), refusal.Text)
 	case errors.As(err, &outcome):
 		h.failOutcome(w, r, outcome.command)

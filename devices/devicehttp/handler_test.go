@@ -34,7 +34,8 @@ type api struct {
 	unit    devices.Unit
 	shutter devices.Device
 	socket  devices.Device
-	caller  error // what the caller function answers, if not nil
+	caller  error    // what the caller function answers, if not nil
+	scopes  []string // of the caller's token; nil: it is unscoped
 }
 
 func (a *api) Send(ctx context.Context, o devices.Order) error {
@@ -79,7 +80,7 @@ func newAPI(t *testing.T, commandGet bool) *api {
 	devicehttp.New(devicehttp.Options{
 		Service: a.service, Now: time.Now, Logger: log, CommandGet: commandGet,
 		Caller: func(*http.Request) (devices.Caller, error) {
-			return devices.Caller{UserID: owner, UserName: "Alice", ClientID: "app", ClientName: "Script"}, a.caller
+			return devices.Caller{UserID: owner, UserName: "Alice", ClientID: "app", ClientName: "Script", Unscoped: a.scopes == nil, Scopes: a.scopes}, a.caller
 		},
 	}).Register(routes)
 	a.Server = httptest.NewServer(routes)
@@ -340,6 +341,16 @@ func TestHistoryFilters(t *testing.T) {
 		got := a.ko(http.StatusUnprocessableEntity, "bad_filter", "GET", "/site/SITE/history"+query)
 		require.Contains(t, got.body["error_description"], names, query)
 	}
+}
+
+func TestMissingScopeIsNamed(t *testing.T) {
+	a := newAPI(t, true)
+	a.scopes = []string{"security:read", "security:arm"}
+	got := a.ko(http.StatusForbidden, "insufficient_scope", "POST", "/site/SITE/security/set/disarmed")
+	require.Equal(t, `Bearer realm="foxbridge", error="insufficient_scope", scope="security:disarm"`, got.Header.Get("WWW-Authenticate"))
+	require.Contains(t, got.body["error_description"], "security:disarm")
+	require.Empty(t, a.sent)
+	a.ok("POST", "/site/SITE/security/set/armed")
 }
 
 func TestWithoutARightTokenNothingHappens(t *testing.T) {

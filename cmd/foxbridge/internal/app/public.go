@@ -49,6 +49,7 @@ func callerBy(authorization *oauthhttp.Handler) func(*http.Request) (devices.Cal
 		return devices.Caller{
 			UserID: access.UserID, UserName: access.UserName,
 			ClientID: access.ClientID, ClientName: access.ClientName,
+			Unscoped: true, // personal applications have all of their owner's rights
 		}, nil
 	}
 }
