@@ -52,7 +52,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 			Help: "Time from a request's header to the end of its answer; of a command that includes the wait for the house.",
 		}, []string{"route", "method"}),
 		tokensIssued: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "tokens_issued_total",
+			Namespace: namespace, Name: "oauth_tokens_issued_total",
 			Help: "Access tokens issued, by registered application and grant type.",
 		}, []string{"client_id", "grant"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{

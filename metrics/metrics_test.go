@@ -66,16 +66,16 @@ foxbridge_password_queue_length 2
 # HELP foxbridge_password_workers_busy Password workers that are hashing.
 # TYPE foxbridge_password_workers_busy gauge
 foxbridge_password_workers_busy 1
-# HELP foxbridge_tokens_issued_total Access tokens issued, by registered application and grant type.
-# TYPE foxbridge_tokens_issued_total counter
-foxbridge_tokens_issued_total{client_id="c1",grant="password"} 1
+# HELP foxbridge_oauth_tokens_issued_total Access tokens issued, by registered application and grant type.
+# TYPE foxbridge_oauth_tokens_issued_total counter
+foxbridge_oauth_tokens_issued_total{client_id="c1",grant="password"} 1
 # HELP foxbridge_units_online HomeControl units that are online, as the store has it.
 # TYPE foxbridge_units_online gauge
 foxbridge_units_online 3
 `),
 		"foxbridge_commands_total", "foxbridge_http_requests_total", "foxbridge_mqtt_link_up", "foxbridge_mqtt_received_total",
 		"foxbridge_oauth_refusals_total", "foxbridge_password_queue_length", "foxbridge_password_workers_busy",
-		"foxbridge_tokens_issued_total", "foxbridge_units_online"))
+		"foxbridge_oauth_tokens_issued_total", "foxbridge_units_online"))
 
 	count, err := testutil.GatherAndCount(r, "foxbridge_build_info")
 	require.NoError(t, err)

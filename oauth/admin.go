@@ -38,7 +38,7 @@ func (s *Service) AddUser(ctx context.Context, email, name, password string) (Us
 	if err := checkPassword(password); err != nil {
 		return User{}, err
 	}
-	err = s.opts.Passwords.run(ctx, func() error {
+	err = s.opts.Passwords.run(ctx, "", func() error {
 		user.PasswordHash, err = s.opts.Passwords.hash(password)
 		return err
 	})

@@ -164,9 +164,9 @@ func (s *server) first(t require.TestingT) oauth.Tokens {
 }
 
 // refused gives the refusal that err must be.
-func refused(t require.TestingT, err error, code string) *oauth.Error {
+func refused(t require.TestingT, err error, code string) oauth.Error {
 	var refusal *oauth.Error
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, code, refusal.Code, "%v", err)
-	return refusal
+	return *refusal
 }

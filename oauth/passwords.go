@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -40,8 +41,12 @@ type Passwords struct {
 	dummy  string // hash that no password matches, made with params
 	now    func() time.Time
 
-	slots   chan struct{} // one element for each busy worker
-	queue   int64
+	slots chan struct{} // one element for each busy worker
+	queue int64
+	share int // places, waiting or busy, that one of the callers may have
+
+	mu      sync.Mutex
+	holders map[string]int // places by who has them; guarded by mu
 	waiting atomic.Int64
 	hashes  atomic.Uint64
 	cost    atomic.Int64 // nanoseconds that a hash takes, smoothed; an estimate, so that a lost update does no harm
@@ -64,6 +69,9 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 		now:    o.Now,
 		slots:  make(chan struct{}, o.Workers),
 		queue:  int64(o.Queue),
+
+		share:   max(2, (o.Workers+o.Queue)/4),
+		holders: map[string]int{},
 	}
 	var err error
 	p.dummy, err = p.hash(NewSecret())
@@ -109,14 +117,44 @@ func (p *Passwords) Stats() PasswordStats {
 }
 
 // run calls do as one of the workers, in the caller's goroutine and in order of
-// arrival. When the queue is full it is an *Error with CodeUnavailable at once; when
-// ctx ends first, the caller leaves the queue with the cause. Then do was not called.
-func (p *Passwords) run(ctx context.Context, do func() error) error {
+// arrival. When the queue is full, or who has a quarter of all places already, it is
+// an *Error with CodeUnavailable at once; when ctx ends first, the caller leaves the
+// queue with the cause. Then do was not called.
+func (p *Passwords) run(ctx context.Context, who string, do func() error) error {
+	if !p.take(who) {
+		return p.full()
+	}
+	defer p.giveBack(who)
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer func() { <-p.slots }()
 	return do()
+}
+
+func (p *Passwords) take(who string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holders[who] >= p.share {
+		return false
+	}
+	p.holders[who]++
+	return true
+}
+
+func (p *Passwords) giveBack(who string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holders[who]--; p.holders[who] == 0 {
+		delete(p.holders, who)
+	}
+}
+
+func (p *Passwords) full() *Error {
+	return &Error{
+		Code: CodeUnavailable, Description: "Too many requests are waiting; try again later",
+		Reason: "password queue full", RetryAfter: p.wait(),
+	}
 }
 
 func (p *Passwords) enter(ctx context.Context) error {
@@ -130,10 +168,7 @@ func (p *Passwords) enter(ctx context.Context) error {
 	}
 	defer p.waiting.Add(-1)
 	if p.waiting.Add(1) > p.queue {
-		return &Error{
-			Code: CodeUnavailable, Description: "Too many requests are waiting; try again later",
-			Reason: "password queue full", RetryAfter: p.wait(),
-		}
+		return p.full()
 	}
 	select {
 	case p.slots <- struct{}{}:

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ func occupy(t *testing.T, p *Passwords) (free func()) {
 	for range cap(p.slots) {
 		inside.Add(1)
 		gone.Go(func() {
-			_ = p.run(context.Background(), func() error {
+			_ = p.run(context.Background(), rand.Text(), func() error {
 				inside.Done()
 				<-leave
 				return nil
@@ -117,7 +118,7 @@ func TestNoMoreThanTheWorkersRunAtOnce(t *testing.T) {
 	)
 	for range 50 {
 		all.Go(func() {
-			err := p.run(context.Background(), func() error {
+			err := p.run(context.Background(), rand.Text(), func() error {
 				mu.Lock()
 				busy++
 				most = max(most, busy)
@@ -138,18 +139,42 @@ func TestNoMoreThanTheWorkersRunAtOnce(t *testing.T) {
 	require.Equal(t, PasswordStats{Workers: 2, Hashes: 51}, p.Stats()) // 50, and the dummy
 }
 
+func TestOneCallerHasAQuarterOfThePlacesAtTheMost(t *testing.T) {
+	t.Parallel()
+	p := newPasswords(t, PasswordOptions{Workers: 1, Queue: 15})
+	free := occupy(t, p)
+	waited := make(chan error, 4)
+	for range 4 {
+		go func() { waited <- p.run(context.Background(), "busy", func() error { return nil }) }()
+	}
+	eventuallyWaiting(t, p, 4)
+	err := p.run(t.Context(), "busy", func() error { t.Error("ran beyond its share"); return nil })
+	refusal, is := errors.AsType[*Error](err)
+	require.True(t, is)
+	require.Equal(t, CodeUnavailable, refusal.Code)
+	go func() { waited <- p.run(context.Background(), "another", func() error { return nil }) }()
+	eventuallyWaiting(t, p, 5)
+	free()
+	for range 5 {
+		require.NoError(t, <-waited)
+	}
+	require.NoError(t, p.run(t.Context(), "busy", func() error { return nil }), "its places are free again")
+}
+
 func TestPastTheQueueItIsUnavailable(t *testing.T) {
 	t.Parallel()
 	p := newPasswords(t, PasswordOptions{Workers: 1, Queue: 2})
 	free := occupy(t, p)
 	waited := make(chan error, 2)
 	for range 2 {
-		go func() { waited <- p.run(context.Background(), func() error { return nil }) }()
+		go func() { waited <- p.run(context.Background(), rand.Text(), func() error { return nil }) }()
 	}
 	eventuallyWaiting(t, p, 2)
 	require.Equal(t, PasswordStats{Workers: 1, Busy: 1, Waiting: 2, Hashes: 1}, p.Stats())
 
-	err := p.run(context.Background(), func() error { t.Error("ran past the queue"); return nil })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := p.run(ctx, "", func() error { t.Error("ran past the queue"); return nil })
 	refusal, ok := errors.AsType[*Error](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, CodeUnavailable, refusal.Code)
@@ -184,7 +209,7 @@ func TestACallerWhoseContextEndsLeavesTheQueue(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	waited := make(chan error, 1)
 	go func() {
-		waited <- p.run(ctx, func() error { t.Error("ran after its context ended"); return nil })
+		waited <- p.run(ctx, "", func() error { t.Error("ran after its context ended"); return nil })
 	}()
 	eventuallyWaiting(t, p, 1)
 	cancel()
@@ -192,14 +217,14 @@ func TestACallerWhoseContextEndsLeavesTheQueue(t *testing.T) {
 	require.Equal(t, 0, p.Stats().Waiting)
 
 	free()
-	require.ErrorIs(t, p.run(ctx, func() error { t.Error("ran after its context ended"); return nil }), context.Canceled)
-	require.NoError(t, p.run(t.Context(), func() error { return nil }), "the place is free again")
+	require.ErrorIs(t, p.run(ctx, "", func() error { t.Error("ran after its context ended"); return nil }), context.Canceled)
+	require.NoError(t, p.run(t.Context(), "", func() error { return nil }), "the place is free again")
 }
 
 func TestAPanicFreesTheWorker(t *testing.T) {
 	t.Parallel()
 	p := newPasswords(t, PasswordOptions{Workers: 1})
-	require.Panics(t, func() { _ = p.run(t.Context(), func() error { panic("boom") }) })
+	require.Panics(t, func() { _ = p.run(t.Context(), "", func() error { panic("boom") }) })
 	require.Equal(t, 0, p.Stats().Busy)
 }
 

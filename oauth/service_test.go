@@ -144,8 +144,13 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 	refuses("NUL", "\x00")
 	refuses("a refresh token", tokens.RefreshToken)
 
+	picky := s.with(t, func(o *oauth.Options) { o.Store = untouched{s.store, t} })
+	_, err := picky.Authenticate(t.Context(), "malformed")
+	refused(t, err, oauth.CodeInvalidToken)
+	require.Equal(t, []string{"access token malformed"}, s.seen.Refusals())
+
 	s.clock.Advance(time.Hour - time.Microsecond)
-	_, err := s.Authenticate(t.Context(), tokens.AccessToken)
+	_, err = s.Authenticate(t.Context(), tokens.AccessToken)
 	require.NoError(t, err, "until its end it is good")
 	s.clock.Advance(time.Microsecond)
 	refuses("expired", tokens.AccessToken)
@@ -220,11 +225,12 @@ func TestSweepTakesWhatExpiredLongAgoAndNothingElse(t *testing.T) {
 	require.LessOrEqual(t, n, 1)
 }
 
-// purging is a Store that always has more to delete, until it fails.
+// purging is a Store that always has more to delete, until it fails or is empty.
 type purging struct {
 	oauth.Store
-	before []time.Time
-	failAt int
+	before  []time.Time
+	failAt  int
+	emptyAt int
 }
 
 func (p *purging) Purge(_ context.Context, before time.Time, limit int) (int, error) {
@@ -232,10 +238,13 @@ func (p *purging) Purge(_ context.Context, before time.Time, limit int) (int, er
 	if len(p.before) == p.failAt {
 		return 0, errBroken
 	}
+	if len(p.before) == p.emptyAt {
+		return limit - 1, nil
+	}
 	return limit, nil
 }
 
-func TestSweepIsBoundedAndStopsAtAnError(t *testing.T) {
+func TestSweepIsBoundedAndStopsWhenItIsDone(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	endless := &purging{Store: s.store}
@@ -244,6 +253,12 @@ func TestSweepIsBoundedAndStopsAtAnError(t *testing.T) {
 	require.Equal(t, 100_000, n)
 	require.Len(t, endless.before, 100)
 	require.Equal(t, s.clock.Now().Add(-24*time.Hour), endless.before[0])
+
+	emptied := &purging{Store: s.store, emptyAt: 2}
+	n, err = s.with(t, func(o *oauth.Options) { o.Store = emptied }).Sweep(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1_999, n)
+	require.Len(t, emptied.before, 2)
 
 	failing := &purging{Store: s.store, failAt: 3}
 	n, err = s.with(t, func(o *oauth.Options) { o.Store = failing }).Sweep(t.Context())

@@ -21,8 +21,8 @@ func (s *Service) signIn(ctx context.Context, owner int64, req TokenRequest) err
 	if !named {
 		email = req.Username
 	}
-	key := failureKey(email, req.Address)
-	return s.opts.Passwords.run(ctx, func() error {
+	key := failureKey(email, req.Address, owner)
+	return s.opts.Passwords.run(ctx, req.ClientID, func() error {
 		before, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
 		if err != nil {
 			return fmt.Errorf("count failed sign-ins: %w", err)
@@ -100,9 +100,11 @@ func (s *Service) slowDown(f Failures) *Error {
 	}
 }
 
-// failureKey names an account at an address without keeping what was typed.
-func failureKey(account string, address netip.Addr) Hash {
-	return HashOf(account + "\x00" + host(address))
+// failureKey names an account at an address without keeping what was typed. The
+// failures of an application count against its own owner alone: nobody else gets in
+// by it, so with it nobody may keep somebody else out.
+func failureKey(account string, address netip.Addr, owner int64) Hash {
+	return HashOf(fmt.Sprintf("%s\x00%s\x00%d", account, host(address), owner))
 }
 
 // host is the part of an address that one host cannot choose: of IPv6 the first 64

@@ -14,9 +14,11 @@ import (
 	"hash/crc64"
 	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 	_ "modernc.org/sqlite" // the driver sqlite
@@ -50,22 +52,42 @@ func (e *SchemaError) Error() string {
 }
 
 // Open opens a database for Apply and Check. dsn is the path of a file for SQLite,
-// which is created if need be, and a URL or keywords and values for PostgreSQL.
-// Nothing is connected yet.
+// which is created for its owner alone if it does not exist, and a URL or keywords
+// and values for PostgreSQL, where the settings of a pgxpool are allowed and have no
+// effect. Nothing is connected yet.
 func Open(d Dialect, dsn string) (*sql.DB, error) {
 	switch d {
 	case SQLite:
-		path, err := filepath.Abs(dsn)
-		if err != nil {
-			return nil, fmt.Errorf("open database: %w", err)
-		}
-		// immediate: two that migrate at once wait for each other instead of failing midway.
-		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+		return openSQLite(dsn)
 	case Postgres:
-		return sql.Open("pgx", dsn)
+		return openPostgres(dsn)
 	default:
 		return nil, fmt.Errorf("open database: no such dialect: %q", d)
 	}
+}
+
+func openSQLite(path string) (*sql.DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	// immediate: a step waits for another process's write instead of failing midway.
+	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+}
+
+func openPostgres(dsn string) (*sql.DB, error) {
+	config, err := pgxpool.ParseConfig(dsn) // which knows a pool's settings from a server's
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return stdlib.OpenDB(*config.ConnConfig), nil
 }
 
 // Apply brings the schema up to date: the steps that are missing, each in a

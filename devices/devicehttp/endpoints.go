@@ -296,8 +296,9 @@ func badFilter(text string) *devices.Refusal {
 // pathID reads an id from the path. What is not a positive 64-bit number names
 // nothing, so it is answered as an id that is not there.
 func pathID(r *http.Request, name string) (int64, error) {
-	id, err := strconv.ParseInt(mux.Vars(r)[name], 10, 64)
-	if err != nil || id < 1 {
+	text := mux.Vars(r)[name]
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 || strconv.FormatInt(id, 10) != text {
 		return 0, &devices.Refusal{Code: devices.NoSuch, Text: "Unknown " + name + " ID"}
 	}
 	return id, nil

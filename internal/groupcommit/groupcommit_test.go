@@ -24,7 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // subject is a database with a table, spoken to in SQL that both dialects have.
 type subject struct {
 	write   func(ctx context.Context, key string, fn function) error
-	read    func(ctx context.Context) ([]int64, error) // the ids in the table, in order
+	batch   func(ctx context.Context, key string, b *pgx.Batch) error // nil if there is none
+	read    func(ctx context.Context) ([]int64, error)                // the ids in the table, in order
 	waiting func() int
 	hurry   func(timeout, grace time.Duration)
 	close   func() error
@@ -98,6 +99,7 @@ func openPostgres(t *testing.T) subject {
 				})
 			})
 		},
+		batch: db.WriteBatch,
 		read: func(ctx context.Context) ([]int64, error) {
 			rows, _ := db.Read().Query(ctx, "SELECT id FROM rows ORDER BY id LIMIT 100000")
 			return pgx.CollectRows(rows, pgx.RowTo[int64])

@@ -98,8 +98,8 @@ func (db *Postgres) Read() *pgxpool.Pool { return db.read }
 
 // Write runs fn and returns when what it wrote is durable (nil), or undone because
 // fn returned an error (that error), or when ctx ends, whichever is first. If ctx
-// ends before fn began, fn never runs and the error is that of ctx alone; if it
-// ends later, the write may or may not happen (ErrUncertain with ctx's error).
+// ends before fn began, fn never runs. If it ends later, the write may or may not
+// happen: ErrUncertain with ctx's error. ctx's error alone says that it did not.
 //
 // fn runs in a READ COMMITTED transaction that it may share with other callers, in
 // the order of their keys, so that row locks are always taken in one order; writes
@@ -110,9 +110,9 @@ func (db *Postgres) Read() *pgxpool.Pool { return db.read }
 // Prepare; rows are closed before it returns.
 //
 // fn may run more than once, never twice at a time, and only the last run counts:
-// it must have no effect but through tx and variables that it assigns. After an
-// error that is ctx's, fn may still be running: leave those variables alone.
-// A panic of fn is an error of this write.
+// it must have no effect but through tx and variables that it assigns. After
+// ErrUncertain fn may still be running: leave those variables alone. A panic of fn
+// is an error of this write.
 func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	return db.commits.write(ctx, key, postgresWrite{fn: fn})
 }
@@ -198,52 +198,58 @@ func (t *postgresTransaction) pipeline(ctx context.Context, calls []*call[postgr
 		if call.err != nil {
 			continue
 		}
-		call.err = guard(func() error { return takeUp(results, call.what.statements, alone) })
+		own, refused := takeUp(results, call.what.statements, alone)
+		call.err = own
+		if own == nil {
+			call.err = refused
+		}
 		if call.err == nil {
 			continue
 		}
-		_ = results.Close() // it repeats the error, if it is the server's
+		_ = results.Close() // reads what follows, and repeats the error
 		call.again = t.transient(call.err)
 		if alone {
 			return 1, nil
 		}
-		return i + 1, wrap("undo write", t.undoPipelined(ctx, call.err))
+		if !t.stoppedBy(refused) {
+			return 0, call.err
+		}
+		return i + 1, wrap("undo write", t.undo(ctx))
 	}
 	return len(calls), results.Close()
 }
 
-// takeUp reads the results of one call.
-func takeUp(results pgx.BatchResults, statements []*pgx.QueuedQuery, alone bool) error {
-	if !alone {
-		if _, err := results.Exec(); err != nil {
-			return err
+// takeUp reads the results of one call to its end. The first error is that of its
+// functions, the second is that of the results.
+func takeUp(results pgx.BatchResults, statements []*pgx.QueuedQuery, alone bool) (own, refused error) {
+	read := func() {
+		if refused == nil {
+			_, refused = results.Exec()
 		}
+	}
+	if !alone {
+		read()
 	}
 	for _, q := range statements {
-		if q.Fn == nil {
-			if _, err := results.Exec(); err != nil {
-				return err
-			}
-		} else if err := q.Fn(results); err != nil {
-			return err
+		if q.Fn == nil || own != nil || refused != nil {
+			read()
+			continue
 		}
+		own = guard(func() error { return q.Fn(results) })
 	}
 	if !alone {
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
+		read()
 	}
-	return nil
+	return own, refused
 }
 
-// undoPipelined undoes the call that failed with err. That cannot be if the server
-// has no fault with it and went on to the next, or if a statement failed before any
-// was run, while it was prepared.
-func (t *postgresTransaction) undoPipelined(ctx context.Context, err error) error {
-	if !t.aborted() || len(t.tx.owed) > 0 {
-		return err
-	}
-	return t.undo(ctx)
+// stoppedBy reports whether the server stopped at a call because it refused one of its
+// statements, so that the call can be undone. It cannot if the server went on to the
+// next call, because only a function failed, and not if a statement failed before
+// any was run, while it was prepared.
+func (t *postgresTransaction) stoppedBy(refused error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(refused, &pgErr) && t.aborted() && len(t.tx.owed) == 0
 }
 
 func (t *postgresTransaction) savepoint(context.Context) error {

@@ -495,6 +495,27 @@ func TestPostgresWriteBatch(t *testing.T) {
 		require.NoError(t, errs[4])
 		require.Equal(t, []int64{1, 4, 5}, s.rows(t))
 	})
+	t.Run("is undone if a function of it fails, whatever the next ones do", func(t *testing.T) {
+		t.Parallel()
+		s := openServer(t)
+		require.NoError(t, s.insert(t.Context(), 1))
+		failing := &pgx.Batch{}
+		failing.Queue(insert(2)).Exec(func(pgconn.CommandTag) error { return io.ErrUnexpectedEOF })
+		failing.Queue(insert(3))
+		refused := &pgx.Batch{}
+		refused.Queue(insert(4)).Exec(func(pgconn.CommandTag) error { return io.ErrUnexpectedEOF })
+		refused.Queue(insert(1))
+		leaving := &pgx.Batch{} // without reading its result
+		leaving.Queue("SELECT generate_series(1, 1000)").QueryRow(func(pgx.Row) error { panic("no such thing") })
+		errs := s.together(t, batch(insert(5)), failing, refused, leaving, batch(insert(1)), batch(insert(6)))
+		require.NoError(t, errs[0])
+		require.ErrorIs(t, errs[1], io.ErrUnexpectedEOF)
+		require.ErrorIs(t, errs[2], io.ErrUnexpectedEOF)
+		require.ErrorContains(t, errs[3], "no such thing")
+		require.Equal(t, "23505", code(errs[4]))
+		require.NoError(t, errs[5])
+		require.Equal(t, []int64{1, 5, 6}, s.rows(t))
+	})
 	t.Run("may not parse", func(t *testing.T) {
 		t.Parallel()
 		s := openServer(t)
@@ -505,6 +526,12 @@ func TestPostgresWriteBatch(t *testing.T) {
 		require.Error(t, errs[3], "an argument is missing")
 		require.NoError(t, errs[4])
 		require.Equal(t, []int64{1, 2, 4}, s.rows(t))
+
+		// It fails before the savepoint that would undo it: that of another stands.
+		errs = s.together(t, exec(insert(5)), batch("INSART"))
+		require.NoError(t, errs[0])
+		require.Equal(t, "42601", code(errs[1]))
+		require.Equal(t, []int64{1, 2, 4, 5}, s.rows(t))
 	})
 	t.Run("may be empty", func(t *testing.T) {
 		t.Parallel()

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -27,10 +29,11 @@ func TestTableHoldsWhatCallersWereTold(t *testing.T) {
 			var writers []*writer
 			for range rapid.IntRange(1, 40).Draw(t, "writers") {
 				writers = append(writers, &writer{
-					id:    last.Add(1),
-					key:   rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"),
-					does:  rapid.SampledFrom(behaviours()).Draw(t, "does"),
-					leave: time.Duration(rapid.SampledFrom([]int{0, 0, 0, -1, 50, 500, 2000}).Draw(t, "leave after (us)")) * time.Microsecond,
+					id:      last.Add(1),
+					key:     rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"),
+					does:    rapid.SampledFrom(behaviours()).Draw(t, "does"),
+					batched: s.batch != nil && rapid.Bool().Draw(t, "batched"),
+					leave:   time.Duration(rapid.SampledFrom([]int{0, 0, 0, -1, 50, 500, 2000}).Draw(t, "leave after (us)")) * time.Microsecond,
 				})
 			}
 			var group sync.WaitGroup
@@ -54,21 +57,44 @@ func TestTableHoldsWhatCallersWereTold(t *testing.T) {
 	})
 }
 
-type writer struct {
-	id    int64
-	key   string
-	does  string
-	leave time.Duration // when the caller leaves; before it came if negative, never if 0
-
-	began atomic.Bool
-	err   error
+// behaviour is what a writer does: it runs its statements, with its id for %d, and
+// then its end, if it has one.
+type behaviour struct {
+	name       string
+	statements []string
+	end        func() error
+	succeeds   bool
+	inserts    bool
 }
 
-func behaviours() []string {
-	return []string{
-		"succeed", "succeed", "succeed", "succeed twice", "read only",
-		"fail", "fail at once", "panic", "be refused", "not parse", "spoil the commit",
+func behaviours() []behaviour {
+	const own, taken = "INSERT INTO rows (id) VALUES (%d)", "INSERT INTO rows (id) VALUES (%d - %[1]d)"
+	fail := func() error { return errFail }
+	insert := behaviour{"insert", []string{own}, nil, true, true}
+	return []behaviour{
+		insert, insert, insert,
+		{"insert and update", []string{own, "UPDATE rows SET parent = 0 WHERE id = %d"}, nil, true, true},
+		{"read", []string{"SELECT id FROM rows WHERE id = %d"}, nil, true, false},
+		{"nothing", nil, nil, true, false},
+		{"fail", []string{own}, fail, false, false},
+		{"fail at once", nil, fail, false, false},
+		{"panic", []string{own}, func() error { panic(errFail) }, false, false},
+		{"be refused", []string{own, taken}, nil, false, false},
+		{"not parse", []string{own, "INSART %d"}, nil, false, false},
+		{"spoil the commit", []string{own, "UPDATE rows SET parent = -1 WHERE id = %d"}, nil, false, false},
 	}
+}
+
+var errFail = errors.New("fail")
+
+type writer struct {
+	id      int64
+	key     string
+	does    behaviour
+	batched bool
+	leave   time.Duration // when the caller leaves; before it came if negative, never if 0
+
+	err error
 }
 
 func (w *writer) write(ctx context.Context, s subject) error {
@@ -77,54 +103,44 @@ func (w *writer) write(ctx context.Context, s subject) error {
 		ctx, cancel = context.WithTimeout(ctx, w.leave)
 		defer cancel()
 	}
+	if w.batched {
+		return s.batch(ctx, w.key, w.batch())
+	}
 	return s.write(ctx, w.key, func(_ context.Context, exec func(string) error) error {
-		w.began.Store(true)
-		if w.does == "fail at once" {
-			return errFail
+		for _, sql := range w.does.statements {
+			if err := exec(fmt.Sprintf(sql, w.id)); err != nil {
+				return err
+			}
 		}
-		if w.does == "read only" {
-			return exec("SELECT id FROM rows WHERE id = 0")
-		}
-		if err := exec(insert(w.id)); err != nil {
-			return err
-		}
-		switch w.does {
-		case "fail":
-			return errFail
-		case "panic":
-			panic("fail")
-		case "be refused":
-			return exec(insert(0))
-		case "not parse":
-			return exec("INSART")
-		case "spoil the commit":
-			return exec(fmt.Sprintf("UPDATE rows SET parent = -1 WHERE id = %d", w.id))
-		case "succeed twice":
-			return exec(fmt.Sprintf("UPDATE rows SET parent = 0 WHERE id = %d", w.id))
+		if w.does.end != nil {
+			return w.does.end()
 		}
 		return nil
 	})
 }
 
-var errFail = errors.New("fail")
+func (w *writer) batch() *pgx.Batch {
+	b := &pgx.Batch{}
+	for _, sql := range w.does.statements {
+		b.Queue(fmt.Sprintf(sql, w.id))
+	}
+	if w.does.end != nil {
+		b.Queue("SELECT 1").Exec(func(pgconn.CommandTag) error { return w.does.end() })
+	}
+	return b
+}
 
 func (w *writer) check(t *rapid.T, there bool) {
-	left := errors.Is(w.err, context.DeadlineExceeded)
-	succeeds := w.does == "succeed" || w.does == "succeed twice"
 	switch {
-	case left && errors.Is(w.err, groupcommit.ErrUncertain):
-		if there && !succeeds {
-			t.Fatalf("%d is there, but it was to %s", w.id, w.does)
+	case errors.Is(w.err, groupcommit.ErrUncertain) && errors.Is(w.err, context.DeadlineExceeded):
+		if there && !w.does.inserts {
+			t.Fatalf("%d is there, but it was to %s", w.id, w.does.name)
 		}
-	case left:
-		if there || w.began.Load() {
-			t.Fatalf("%d is there (%v) or began (%v), but was told %v", w.id, there, w.began.Load(), w.err)
+	case errors.Is(w.err, context.DeadlineExceeded):
+		if there {
+			t.Fatalf("%d is there, but was told %v", w.id, w.err)
 		}
-	case w.does == "read only":
-		if w.err != nil || there {
-			t.Fatalf("%d was to read only: there %v, error %v", w.id, there, w.err)
-		}
-	case there != succeeds || (w.err == nil) != succeeds:
-		t.Fatalf("%d was to %s: there %v, error %v", w.id, w.does, there, w.err)
+	case there != w.does.inserts || (w.err == nil) != w.does.succeeds:
+		t.Fatalf("%d was to %s: there %v, error %v", w.id, w.does.name, there, w.err)
 	}
 }

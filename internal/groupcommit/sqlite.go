@@ -86,8 +86,8 @@ func (db *SQLite) Read() *sql.DB { return db.read }
 
 // Write runs fn and returns when what it wrote is durable (nil), or undone because
 // fn returned an error (that error), or when ctx ends, whichever is first. If ctx
-// ends before fn began, fn never runs and the error is that of ctx alone; if it
-// ends later, the write may or may not happen (ErrUncertain with ctx's error).
+// ends before fn began, fn never runs. If it ends later, the write may or may not
+// happen: ErrUncertain with ctx's error. ctx's error alone says that it did not.
 //
 // fn runs in a transaction that it may share with other callers, in the order of
 // their keys; writes with one key run in the order of their calls. fn writes
@@ -96,9 +96,9 @@ func (db *SQLite) Read() *sql.DB { return db.read }
 // after that ctx ends, and does not commit or roll back.
 //
 // fn may run more than once, never twice at a time, and only the last run counts:
-// it must have no effect but through tx and variables that it assigns. After an
-// error that is ctx's, fn may still be running: leave those variables alone.
-// A panic of fn is an error of this write.
+// it must have no effect but through tx and variables that it assigns. After
+// ErrUncertain fn may still be running: leave those variables alone. A panic of fn
+// is an error of this write.
 func (db *SQLite) Write(ctx context.Context, key string, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	return db.commits.write(ctx, key, fn)
 }

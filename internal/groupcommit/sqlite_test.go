@@ -111,6 +111,10 @@ func TestSQLiteProcessesTakeTurns(t *testing.T) {
 		for id := range int64(100) {
 			group.Go(func() {
 				if err := db.Write(t.Context(), "", func(ctx context.Context, tx *sql.Tx) error {
+					var n int // read first: what was read must not change before it is acted on
+					if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM rows").Scan(&n); err != nil {
+						return err
+					}
 					_, err := tx.ExecContext(ctx, insert(100*process+id))
 					return err
 				}); err != nil {

@@ -2,7 +2,6 @@ package oauthhttp
 
 import (
 	"errors"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -95,11 +94,7 @@ func headerTokens(tokens []string, r *http.Request) []string {
 
 // bodyTokens adds those of RFC 6750 section 2.2.
 func bodyTokens(tokens []string, r *http.Request) ([]string, *oauth.Error) {
-	if r.Method != http.MethodPost || r.Body == nil || r.Body == http.NoBody {
-		return tokens, nil
-	}
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != mediaForm {
+	if r.Method != http.MethodPost || r.Body == nil || r.Body == http.NoBody || !sendsForm(r) {
 		return tokens, nil
 	}
 	body, refusal := readBody(nil, r)
@@ -107,6 +102,11 @@ func bodyTokens(tokens []string, r *http.Request) ([]string, *oauth.Error) {
 		return nil, refusal
 	}
 	return formTokens(tokens, string(body)), nil
+}
+
+func sendsForm(r *http.Request) bool {
+	media, _, err := mediaType(r.Header.Get("Content-Type"))
+	return err == nil && media == mediaForm
 }
 
 // formTokens adds those that form-urlencoded text holds (RFC 6750 section 2.3, for a

@@ -118,8 +118,7 @@ func (p *parameters) parse(contentType string, body []byte) *oauth.Error {
 	media, options := mediaForm, map[string]string(nil)
 	if contentType != "" {
 		var err error
-		media, options, err = mime.ParseMediaType(contentType)
-		if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		if media, options, err = mediaType(contentType); err != nil {
 			return badRequest("The Content-Type header is malformed", "content type malformed")
 		}
 	}
@@ -133,6 +132,15 @@ func (p *parameters) parse(contentType string, body []byte) *oauth.Error {
 	default:
 		return badRequest("The Content-Type is none of "+mediaForm+", "+mediaMultipart+" and "+mediaJSON, "content type unknown")
 	}
+}
+
+// mediaType splits a Content-Type. Its media type is good without its parameters.
+func mediaType(contentType string) (media string, options map[string]string, err error) {
+	media, options, err = mime.ParseMediaType(contentType)
+	if errors.Is(err, mime.ErrInvalidMediaParameter) {
+		err = nil
+	}
+	return media, options, err
 }
 
 func (p *parameters) parseForm(body string) *oauth.Error {

@@ -482,7 +482,7 @@ func TestAChunkedBody(t *testing.T) {
 	r.Header.Set("Content-Type", form)
 	resp, err := web.Client().Do(r)
 	require.NoError(t, err)
-	defer resp.Body.Close()
+	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 }
 

@@ -46,8 +46,8 @@ func Postgres(t testing.TB) *groupcommit.Postgres {
 	return db
 }
 
-// PostgresDSN gives a DSN whose search_path is a fresh schema without any table. It
-// is dropped when t ends. The server, and its absence, are as for Postgres.
+// PostgresDSN gives a DSN, for a pool, whose search_path is a fresh schema without
+// any table. It is dropped when t ends. The server, and its absence, are as for Postgres.
 func PostgresDSN(t testing.TB) string {
 	t.Helper()
 	dsn, err := url.Parse(serverURL(t))
@@ -64,6 +64,7 @@ func PostgresDSN(t testing.TB) string {
 	own := *dsn
 	query := own.Query()
 	query.Set("search_path", schema)
+	query.Set("pool_max_conns", "4") // many tests share the server's connections
 	own.RawQuery = query.Encode()
 	return own.String()
 }

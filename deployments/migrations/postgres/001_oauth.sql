@@ -42,19 +42,18 @@ CREATE INDEX oauth_access_tokens_grant_id ON oauth_access_tokens (grant_id);
 CREATE INDEX oauth_access_tokens_expires_at ON oauth_access_tokens (expires_at);
 
 -- A spent token keeps what a repeat of it is answered with: the nonce that made its
--- successor pair, that pair's refresh token, and the end of that pair's access token.
+-- successor pair, the end of that pair's access token, and whether that pair's
+-- refresh token has been spent in its turn.
 CREATE TABLE oauth_refresh_tokens (
     hash                 bytea       NOT NULL PRIMARY KEY,
     grant_id             bigint      NOT NULL REFERENCES oauth_grants (id),
     expires_at           timestamptz NOT NULL,
-    predecessor          bytea,
-    used_at              timestamptz,
+    predecessor          bytea,       -- hash of the token that this one succeeds
+    used_at              timestamptz, -- when it was spent
     nonce                bytea,
-    successor            bytea,
     successor_expires_at timestamptz,
-    CHECK ((used_at IS NULL) = (nonce IS NULL)
-       AND (used_at IS NULL) = (successor IS NULL)
-       AND (used_at IS NULL) = (successor_expires_at IS NULL))
+    successor_used       boolean     NOT NULL DEFAULT false,
+    CHECK ((used_at IS NULL) = (nonce IS NULL) AND (used_at IS NULL) = (successor_expires_at IS NULL))
 );
 
 CREATE INDEX oauth_refresh_tokens_grant_id ON oauth_refresh_tokens (grant_id);

@@ -41,19 +41,18 @@ CREATE INDEX oauth_access_tokens_grant_id ON oauth_access_tokens (grant_id);
 CREATE INDEX oauth_access_tokens_expires_at ON oauth_access_tokens (expires_at);
 
 -- A spent token keeps what a repeat of it is answered with: the nonce that made its
--- successor pair, that pair's refresh token, and the end of that pair's access token.
+-- successor pair, the end of that pair's access token, and whether that pair's
+-- refresh token has been spent in its turn.
 CREATE TABLE oauth_refresh_tokens (
     hash                 BLOB    NOT NULL PRIMARY KEY,
     grant_id             INTEGER NOT NULL REFERENCES oauth_grants (id),
     expires_at           INTEGER NOT NULL,
-    predecessor          BLOB,
-    used_at              INTEGER,
+    predecessor          BLOB,    -- hash of the token that this one succeeds
+    used_at              INTEGER, -- when it was spent
     nonce                BLOB,
-    successor            BLOB,
     successor_expires_at INTEGER,
-    CHECK ((used_at IS NULL) = (nonce IS NULL)
-       AND (used_at IS NULL) = (successor IS NULL)
-       AND (used_at IS NULL) = (successor_expires_at IS NULL))
+    successor_used       INTEGER NOT NULL DEFAULT 0 CHECK (successor_used IN (0, 1)),
+    CHECK ((used_at IS NULL) = (nonce IS NULL) AND (used_at IS NULL) = (successor_expires_at IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX oauth_refresh_tokens_grant_id ON oauth_refresh_tokens (grant_id);

@@ -1,0 +1,320 @@
+// Package oauthtest is the conformance suite of oauth.Store: what the interface
+// promises, as tests that every store passes.
+package oauthtest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// Run runs the suite. open returns an empty store, which lives as long as its t.
+// The tests of the suite are parallel.
+func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
+	for _, subject := range []struct {
+		name  string
+		tests map[string]func(*testing.T, *bench)
+	}{
+		{"Users", users()},
+		{"Clients", clients()},
+		{"Issue", issues()},
+		{"Rotate", rotations()},
+		{"Access", accesses()},
+		{"Failures", failures()},
+		{"Purge", purges()},
+		{"Context", contexts()},
+		{"Model", map[string]func(*testing.T, *bench){"agrees": model}},
+	} {
+		t.Run(subject.name, func(t *testing.T) {
+			t.Parallel()
+			for name, test := range subject.tests {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					test(t, &bench{t: t, Store: open(t)})
+				})
+			}
+		})
+	}
+}
+
+// start is when the tests begin. It is not in UTC, and finer than a store is.
+func start() time.Time {
+	return time.Date(2026, 3, 1, 0, 30, 0, 123456789, time.FixedZone("CET", 3600))
+}
+
+// asStored is the form in which a store returns a time.
+func asStored(at time.Time) time.Time { return at.UTC().Truncate(time.Microsecond) }
+
+// bench is a store under test, and what tests of it have in common.
+type bench struct {
+	oauth.Store
+	t    testing.TB
+	mu   sync.Mutex
+	last int
+}
+
+// serial gives numbers that are used once.
+func (b *bench) serial() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last++
+	return b.last
+}
+
+// hash gives a Hash that is used once.
+func (b *bench) hash() oauth.Hash { return oauth.HashOf(fmt.Sprint("secret ", b.serial())) }
+
+func (b *bench) nonce() oauth.Nonce { return oauth.Nonce(b.hash()) }
+
+func (b *bench) user() oauth.User {
+	b.t.Helper()
+	n := b.serial()
+	u := oauth.User{
+		Email:        fmt.Sprintf("user%d@example.org", n),
+		Name:         fmt.Sprint("User ", n),
+		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+		CreatedAt:    start(),
+	}
+	id, err := b.AddUser(b.t.Context(), u)
+	require.NoError(b.t, err)
+	u.ID = id
+	return u
+}
+
+func (b *bench) client() oauth.Client {
+	b.t.Helper()
+	n := b.serial()
+	c := oauth.Client{
+		ID:         fmt.Sprintf("%032x", n),
+		Kind:       oauth.Personal,
+		Name:       fmt.Sprint("App ", n),
+		OwnerID:    b.user().ID,
+		SecretHash: b.hash(),
+		CreatedAt:  start(),
+	}
+	require.NoError(b.t, b.AddClient(b.t.Context(), c))
+	return c
+}
+
+// Lifetimes of the tokens in the tests.
+const (
+	accessLife  = time.Hour
+	refreshLife = 24 * time.Hour
+	grace       = time.Minute
+)
+
+// family is a grant with its first pair, as it was issued.
+type family struct {
+	oauth.Issuance
+	GrantID int64
+}
+
+// issue issues tokens of a new client to its owner.
+func (b *bench) issue() family {
+	b.t.Helper()
+	c := b.client()
+	return b.issueTo(c, start())
+}
+
+func (b *bench) issueTo(c oauth.Client, now time.Time) family {
+	b.t.Helper()
+	i := oauth.Issuance{
+		ClientID: c.ID, UserID: c.OwnerID, GrantType: oauth.GrantPassword,
+		Access: b.hash(), Refresh: b.hash(), Now: now,
+		AccessExpiresAt: now.Add(accessLife), RefreshExpiresAt: now.Add(refreshLife),
+	}
+	id, err := b.Issue(b.t.Context(), i)
+	require.NoError(b.t, err)
+	return family{i, id}
+}
+
+// rotation asks to spend old, one of f's refresh tokens, for a new pair.
+func (b *bench) rotation(f family, old oauth.Hash, now time.Time) oauth.Rotation {
+	return oauth.Rotation{
+		ClientID: f.ClientID, Old: old, Nonce: b.nonce(),
+		Access: b.hash(), Refresh: b.hash(), Now: now,
+		AccessExpiresAt: now.Add(accessLife), RefreshExpiresAt: now.Add(refreshLife),
+		Grace: grace,
+	}
+}
+
+// rotate spends old and returns what was asked.
+func (b *bench) rotate(f family, old oauth.Hash, now time.Time) oauth.Rotation {
+	b.t.Helper()
+	r := b.rotation(f, old, now)
+	b.rotates(f, r)
+	return r
+}
+
+func (b *bench) rotates(f family, r oauth.Rotation) {
+	b.t.Helper()
+	b.finds(r, oauth.Rotated{
+		Outcome: oauth.Rotate, GrantID: f.GrantID, UserID: f.UserID,
+		Nonce: r.Nonce, ExpiresAt: asStored(r.AccessExpiresAt),
+	})
+}
+
+// replays checks that r finds what first left.
+func (b *bench) replays(f family, r, first oauth.Rotation) {
+	b.t.Helper()
+	b.finds(r, oauth.Rotated{
+		Outcome: oauth.Replay, GrantID: f.GrantID, UserID: f.UserID,
+		Nonce: first.Nonce, ExpiresAt: asStored(first.AccessExpiresAt),
+	})
+	b.noAccess(r.Access, r.Now)
+}
+
+func (b *bench) isReuse(f family, r oauth.Rotation) {
+	b.t.Helper()
+	b.finds(r, oauth.Rotated{Outcome: oauth.Reuse, GrantID: f.GrantID, UserID: f.UserID})
+	b.noAccess(r.Access, r.Now)
+}
+
+func (b *bench) finds(r oauth.Rotation, want oauth.Rotated) {
+	b.t.Helper()
+	got, err := b.Rotate(b.t.Context(), r)
+	require.NoError(b.t, err)
+	equal(b.t, want, got)
+}
+
+// notRotated checks that r finds nothing to rotate.
+func (b *bench) notRotated(r oauth.Rotation) {
+	b.t.Helper()
+	got, err := b.Rotate(b.t.Context(), r)
+	require.ErrorIs(b.t, err, oauth.ErrNotFound)
+	require.Zero(b.t, got)
+	b.noAccess(r.Access, r.Now)
+}
+
+func (b *bench) access(token oauth.Hash, now time.Time) {
+	b.t.Helper()
+	_, err := b.Access(b.t.Context(), token, now)
+	require.NoError(b.t, err)
+}
+
+func (b *bench) noAccess(token oauth.Hash, now time.Time) {
+	b.t.Helper()
+	got, err := b.Access(b.t.Context(), token, now)
+	require.ErrorIs(b.t, err, oauth.ErrNotFound)
+	require.Zero(b.t, got)
+}
+
+// exact compares times with their location.
+func exact() cmp.Option {
+	return cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) && a.Location() == b.Location() })
+}
+
+func equal(t testing.TB, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, exact()); diff != "" {
+		t.Fatalf("(-want +got)\n%s", diff)
+	}
+}
+
+// together calls fn n times at once, and returns when all have returned.
+func together(n int, fn func(i int)) {
+	var ready, done sync.WaitGroup
+	ready.Add(n)
+	for i := range n {
+		done.Go(func() {
+			ready.Done()
+			ready.Wait()
+			fn(i)
+		})
+	}
+	done.Wait()
+}
+
+// longText has 40 kB in several scripts.
+func longText() string {
+	const sample = "Zoë Čapek, Ωmega, مرحبا, 東京, 👩‍👩‍👧, e\u0301 ' \" \\ % _ ; -- \t\n"
+	text := ""
+	for len(text) < 40_000 {
+		text += sample
+	}
+	return text
+}
+
+// unstorable are texts that no column can hold.
+func unstorable() map[string]string {
+	return map[string]string{"NUL": "a\x00b", "invalid UTF-8": "a\xffb", "half a surrogate": "a\xed\xa0\x80b"}
+}
+
+func contexts() map[string]func(*testing.T, *bench) {
+	return map[string]func(*testing.T, *bench){
+		"that has ended stops every call, and nothing is written": func(t *testing.T, b *bench) {
+			f := b.issue()
+			before := b.counts()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			for name, call := range map[string]func() error{
+				"AddUser":     func() error { _, err := b.AddUser(ctx, oauth.User{Email: "a@b", Name: "n"}); return err },
+				"UserByEmail": func() error { _, err := b.UserByEmail(ctx, "a@b"); return err },
+				"Users":       func() error { _, err := b.Users(ctx, 0, 1); return err },
+				"AddClient":   func() error { return b.AddClient(ctx, oauth.Client{ID: "new", OwnerID: f.UserID}) },
+				"Client":      func() error { _, err := b.Client(ctx, f.ClientID); return err },
+				"Clients":     func() error { _, err := b.Clients(ctx, "", 1); return err },
+				"Issue":       func() error { _, err := b.Issue(ctx, b.again(f)); return err },
+				"Rotate":      func() error { _, err := b.Rotate(ctx, b.rotation(f, f.Refresh, start())); return err },
+				"Access":      func() error { _, err := b.Access(ctx, f.Access, start()); return err },
+				"Failures":    func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
+				"AddFailure":  func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
+				"Purge":       func() error { _, err := b.Purge(ctx, start().Add(100*refreshLife), 100); return err },
+			} {
+				err := call()
+				require.ErrorIs(t, err, context.Canceled, name)
+				require.NotErrorIs(t, err, oauth.ErrNotFound, name)
+			}
+			require.Equal(t, before, b.counts())
+			b.access(f.Access, start())
+			b.rotate(f, f.Refresh, start())
+		},
+		"may be shared by calls of all kinds": func(t *testing.T, b *bench) {
+			f, key := b.issue(), b.hash()
+			together(20, func(i int) {
+				for _, err := range []error{
+					second(b.AddUser(t.Context(), oauth.User{Email: fmt.Sprint(i), Name: "n", CreatedAt: start()})),
+					second(b.Users(t.Context(), 0, 100)),
+					b.AddClient(t.Context(), oauth.Client{ID: fmt.Sprint(i), Kind: oauth.Personal, Name: "n", OwnerID: f.UserID, CreatedAt: start()}),
+					second(b.Clients(t.Context(), "", 100)),
+					second(b.Issue(t.Context(), b.again(f))),
+					second(b.Access(t.Context(), f.Access, start())),
+					second(b.Rotate(t.Context(), b.rotation(f, f.Refresh, start()))),
+					second(b.AddFailure(t.Context(), key, start(), start().Add(-time.Hour))),
+					second(b.Failures(t.Context(), key, start())),
+					second(b.Purge(t.Context(), start(), 10)),
+				} {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		},
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// again is an issuance like f's, of new tokens.
+func (b *bench) again(f family) oauth.Issuance {
+	i := f.Issuance
+	i.Access, i.Refresh = b.hash(), b.hash()
+	return i
+}
+
+// counts tells how many users and clients there are.
+func (b *bench) counts() [2]int {
+	b.t.Helper()
+	users, err := b.Users(b.t.Context(), 0, 1000)
+	require.NoError(b.t, err)
+	clients, err := b.Clients(b.t.Context(), "", 1000)
+	require.NoError(b.t, err)
+	return [2]int{len(users), len(clients)}
+}

@@ -1,0 +1,306 @@
+package oauthtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+func issues() map[string]func(*testing.T, *bench) {
+	return map[string]func(*testing.T, *bench){
+		"gives each grant an ID": func(t *testing.T, b *bench) {
+			first, second := b.issue(), b.issue()
+			require.Positive(t, first.GrantID)
+			require.NotEqual(t, first.GrantID, second.GrantID)
+		},
+		"gives a pair that works": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			b.access(f.Access, start())
+			b.rotate(f, f.Refresh, start())
+		},
+		"needs a client and a user": func(t *testing.T, b *bench) {
+			f := b.issue()
+			noClient, noUser := b.again(f), b.again(f)
+			noClient.ClientID = "unknown"
+			noUser.UserID++
+			for _, i := range []oauth.Issuance{noClient, noUser} {
+				id, err := b.Issue(t.Context(), i)
+				require.ErrorIs(t, err, oauth.ErrNotFound)
+				require.Zero(t, id)
+				b.noAccess(i.Access, start())
+			}
+		},
+		"refuses tokens that exist, and leaves nothing behind": func(t *testing.T, b *bench) {
+			f := b.issue()
+			sameAccess, sameRefresh := b.again(f), b.again(f)
+			sameAccess.Access, sameRefresh.Refresh = f.Access, f.Refresh
+			for _, i := range []oauth.Issuance{sameAccess, sameRefresh} {
+				_, err := b.Issue(t.Context(), i)
+				require.ErrorIs(t, err, oauth.ErrExists)
+			}
+			b.noAccess(sameRefresh.Access, start())
+			b.notRotated(b.rotation(f, sameAccess.Refresh, start()))
+			b.rotate(f, f.Refresh, start())
+			// The grants that were not issued would be left without tokens.
+			n, err := b.Purge(t.Context(), start().Add(100*refreshLife), 100)
+			require.NoError(t, err)
+			require.Equal(t, 5, n, "two access tokens, two refresh tokens and a grant")
+		},
+	}
+}
+
+func accesses() map[string]func(*testing.T, *bench) {
+	return map[string]func(*testing.T, *bench){
+		"tells what the token stands for": func(t *testing.T, b *bench) {
+			c := b.client()
+			other := b.user()
+			i := b.again(b.issueTo(c, start()))
+			i.UserID = other.ID // the client's owner and the token's user are two things
+			id, err := b.Issue(t.Context(), i)
+			require.NoError(t, err)
+			got, err := b.Access(t.Context(), i.Access, start())
+			require.NoError(t, err)
+			equal(t, oauth.Access{
+				GrantID: id, ClientID: c.ID, ClientName: c.Name,
+				UserID: other.ID, UserName: other.Name, ExpiresAt: asStored(i.AccessExpiresAt),
+			}, got)
+		},
+		"knows access tokens only": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			b.noAccess(b.hash(), start())
+			b.noAccess(oauth.Hash{}, start())
+			b.noAccess(f.Refresh, start())
+		},
+		"ends when the token expires": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			end := asStored(f.AccessExpiresAt)
+			b.access(f.Access, end.Add(-time.Microsecond))
+			b.noAccess(f.Access, end)
+			b.noAccess(f.Access, end.Add(time.Microsecond))
+		},
+	}
+}
+
+func rotations() map[string]func(*testing.T, *bench) {
+	now := start().Add(time.Minute)
+	return map[string]func(*testing.T, *bench){
+		"puts a successor pair in the place of the token": func(t *testing.T, b *bench) {
+			f := b.issue()
+			r := b.rotate(f, f.Refresh, now)
+			b.access(f.Access, now) // goes on until it expires
+			got, err := b.Access(t.Context(), r.Access, now)
+			require.NoError(t, err)
+			require.Equal(t, f.GrantID, got.GrantID)
+			equal(t, asStored(r.AccessExpiresAt), got.ExpiresAt)
+			b.rotate(f, r.Refresh, now)
+		},
+		"gives a repeat what the first one left, within the grace": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			first := b.rotate(f, f.Refresh, now)
+			spent := asStored(now)
+			for _, at := range []time.Time{
+				spent, spent.Add(grace - time.Microsecond), spent.Add(time.Second),
+				spent.Add(-time.Hour), // another bridge's clock is late
+			} {
+				b.replays(f, b.rotation(f, f.Refresh, at), first)
+			}
+			b.access(first.Access, now)
+			b.rotate(f, first.Refresh, now)
+		},
+		"takes a repeat at the end of the grace for reuse": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			first := b.rotate(f, f.Refresh, now)
+			at := asStored(now).Add(grace)
+			b.isReuse(f, b.rotation(f, f.Refresh, at))
+			b.isDead(f, at, f.Access, first.Access)
+			b.notRotated(b.rotation(f, first.Refresh, at))
+			b.notRotated(b.rotation(f, f.Refresh, at))
+		},
+		"without grace takes every repeat for reuse": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			b.rotate(f, f.Refresh, now)
+			r := b.rotation(f, f.Refresh, now)
+			r.Grace = 0
+			b.isReuse(f, r)
+		},
+		"takes a repeat for reuse once the successor is spent": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			first := b.rotate(f, f.Refresh, now)
+			second := b.rotate(f, first.Refresh, now)
+			b.isReuse(f, b.rotation(f, f.Refresh, now))
+			b.isDead(f, now, f.Access, first.Access, second.Access)
+			b.notRotated(b.rotation(f, second.Refresh, now))
+		},
+		"takes a repeat of an ancestor for reuse": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			r := b.rotate(f, f.Refresh, now)
+			for range 3 {
+				r = b.rotate(f, r.Refresh, now)
+			}
+			b.isReuse(f, b.rotation(f, f.Refresh, now))
+			b.isDead(f, now, r.Access)
+		},
+		"replays each token of a chain by itself": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			first := b.rotate(f, f.Refresh, now)
+			second := b.rotate(f, first.Refresh, now)
+			b.replays(f, b.rotation(f, first.Refresh, now), second)
+			third := b.rotate(f, second.Refresh, now)
+			b.replays(f, b.rotation(f, second.Refresh, now), third)
+			b.isReuse(f, b.rotation(f, first.Refresh, now))
+		},
+		"revokes one grant and no other": func(_ *testing.T, b *bench) {
+			c := b.client()
+			f, other := b.issueTo(c, start()), b.issueTo(c, start())
+			b.rotate(f, f.Refresh, now)
+			b.isReuse(f, b.rotation(f, f.Refresh, now.Add(grace)))
+			b.access(other.Access, now)
+			b.rotate(other, other.Refresh, now)
+		},
+		"does not know other tokens": func(_ *testing.T, b *bench) {
+			f := b.issue()
+			b.notRotated(b.rotation(f, b.hash(), now))
+			b.notRotated(b.rotation(f, f.Access, now))
+			b.notRotated(b.rotation(f, oauth.Hash{}, now))
+		},
+		"does not know other clients' tokens, and leaves them alone": func(_ *testing.T, b *bench) {
+			f, other := b.issue(), b.issue()
+			theft := func(at time.Time) oauth.Rotation {
+				r := b.rotation(f, f.Refresh, at)
+				r.ClientID = other.ClientID
+				return r
+			}
+			b.notRotated(theft(now))
+			first := b.rotate(f, f.Refresh, now)
+			b.notRotated(theft(now))
+			b.notRotated(theft(now.Add(grace)))
+			b.access(first.Access, now)
+			b.replays(f, b.rotation(f, f.Refresh, now), first)
+			for _, id := range unstorable() {
+				r := theft(now)
+				r.ClientID = id
+				b.notRotated(r)
+			}
+		},
+		"does not know expired tokens": func(_ *testing.T, b *bench) {
+			unspent, spent := b.issue(), b.issue()
+			end := asStored(unspent.RefreshExpiresAt)
+			late := b.rotation(spent, spent.Refresh, end.Add(-time.Microsecond))
+			b.rotates(spent, late)
+			b.notRotated(b.rotation(unspent, unspent.Refresh, end))
+			b.notRotated(b.rotation(spent, spent.Refresh, end)) // would be a replay
+			b.notRotated(b.rotation(spent, spent.Refresh, end.Add(refreshLife)))
+			b.access(late.Access, end)
+			b.rotate(spent, late.Refresh, end)
+		},
+		"refuses tokens that exist, and leaves nothing behind": func(t *testing.T, b *bench) {
+			f := b.issue()
+			sameAccess, sameRefresh := b.rotation(f, f.Refresh, now), b.rotation(f, f.Refresh, now)
+			sameAccess.Access, sameRefresh.Refresh = f.Access, f.Refresh
+			for _, r := range []oauth.Rotation{sameAccess, sameRefresh} {
+				_, err := b.Rotate(t.Context(), r)
+				require.ErrorIs(t, err, oauth.ErrExists)
+			}
+			b.noAccess(sameRefresh.Access, now)
+			b.notRotated(b.rotation(f, sameAccess.Refresh, now))
+			b.rotate(f, f.Refresh, now)
+		},
+		"by many at once: one rotates, the others replay it": func(t *testing.T, b *bench) {
+			const callers = 50
+			f := b.issue()
+			var asked [callers]oauth.Rotation
+			var found [callers]oauth.Rotated
+			for i := range asked {
+				asked[i] = b.rotation(f, f.Refresh, now)
+			}
+			together(callers, func(i int) {
+				var err error
+				if found[i], err = b.Rotate(t.Context(), asked[i]); err != nil {
+					t.Error(err)
+				}
+			})
+			winner := -1
+			for i, r := range found {
+				if r.Outcome == oauth.Rotate {
+					require.Negative(t, winner, "a second one rotated")
+					winner = i
+				}
+			}
+			require.GreaterOrEqual(t, winner, 0, "nobody rotated")
+			for i, r := range found {
+				if i == winner {
+					continue
+				}
+				equal(t, oauth.Rotated{
+					Outcome: oauth.Replay, GrantID: f.GrantID, UserID: f.UserID,
+					Nonce: asked[winner].Nonce, ExpiresAt: asStored(asked[winner].AccessExpiresAt),
+				}, r)
+				b.noAccess(asked[i].Access, now)
+			}
+			b.access(asked[winner].Access, now)
+			b.rotate(f, asked[winner].Refresh, now)
+		},
+		"by many at once, when it is reuse: the grant is revoked once": func(t *testing.T, b *bench) {
+			const callers = 20
+			f := b.issue()
+			b.rotate(f, f.Refresh, now)
+			results := make(chan error, callers)
+			together(callers, func(int) {
+				r, err := b.Rotate(t.Context(), b.rotation(f, f.Refresh, now.Add(grace)))
+				if err == nil && r.Outcome != oauth.Reuse {
+					t.Errorf("outcome %d", r.Outcome)
+				}
+				results <- err
+			})
+			close(results)
+			reuses := 0
+			for err := range results {
+				if err == nil {
+					reuses++
+				} else {
+					require.ErrorIs(t, err, oauth.ErrNotFound)
+				}
+			}
+			require.Equal(t, 1, reuses)
+		},
+		"of parent and child at once has an order": func(t *testing.T, b *bench) {
+			c := b.client()
+			for range 20 {
+				f := b.issueTo(c, start())
+				first := b.rotate(f, f.Refresh, now)
+				var parent, child oauth.Rotated
+				var parentErr, childErr error
+				ofChild := b.rotation(f, first.Refresh, now)
+				together(2, func(i int) {
+					if i == 0 {
+						parent, parentErr = b.Rotate(t.Context(), b.rotation(f, f.Refresh, now))
+					} else {
+						child, childErr = b.Rotate(t.Context(), ofChild)
+					}
+				})
+				require.NoError(t, parentErr)
+				require.NoError(t, childErr)
+				require.Equal(t, oauth.Rotate, child.Outcome)
+				switch parent.Outcome {
+				case oauth.Replay: // the parent came first
+					b.access(ofChild.Access, now)
+				case oauth.Reuse: // the child came first
+					b.isDead(f, now, ofChild.Access)
+				default:
+					t.Fatalf("outcome %d", parent.Outcome)
+				}
+			}
+		},
+	}
+}
+
+// isDead checks that none of the access tokens of f works any more.
+func (b *bench) isDead(f family, now time.Time, tokens ...oauth.Hash) {
+	b.t.Helper()
+	for _, token := range append(tokens, f.Access) {
+		b.noAccess(token, now)
+	}
+}
