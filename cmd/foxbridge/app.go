@@ -57,7 +57,7 @@ func appListCommand(p process) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List applications", Args: cobra.NoArgs}
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
 		var applications []application
 		err := pages(func(last *oauth.Client) ([]oauth.Client, error) {
 			if last == nil {

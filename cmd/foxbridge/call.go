@@ -34,11 +34,15 @@ func order(title, path string) call { return call{title: title, method: http.Met
 // curl is the line that makes the call from a shell that has sourced demo.env.
 func (c call) curl() string {
 	var line strings.Builder
-	line.WriteString("curl -s")
+	line.WriteString("curl -sS")
 	if c.form != nil {
 		line.WriteString(` -u "$FOXBRIDGE_CLIENT_ID:$FOXBRIDGE_CLIENT_SECRET"`)
 		for _, pair := range c.form {
-			fmt.Fprintf(&line, ` -d "%s"`, pair)
+			flag := "-d"
+			if strings.Contains(pair, "$") { // a value may hold what has a meaning in a form
+				flag = "--data-urlencode"
+			}
+			fmt.Fprintf(&line, ` %s "%s"`, flag, pair)
 		}
 	} else {
 		if c.method != http.MethodGet {

@@ -121,13 +121,22 @@ func action(do func(c *cobra.Command, args []string) error) func(*cobra.Command,
 // administer makes the RunE of a command that works on the record, beside a running
 // bridge or without one. Settings that cannot be read are a usage error.
 func administer(p process, do func(c *cobra.Command, args []string, r *app.Record) error) func(*cobra.Command, []string) error {
+	return onRecord(p, false, do)
+}
+
+// inspect is administer for a command that only reads: it makes no database.
+func inspect(p process, do func(c *cobra.Command, args []string, r *app.Record) error) func(*cobra.Command, []string) error {
+	return onRecord(p, true, do)
+}
+
+func onRecord(p process, mustExist bool, do func(c *cobra.Command, args []string, r *app.Record) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		cfg, err := config.Load(c.Flags(), p.environ)
 		if err != nil {
 			return err
 		}
 		return action(func(c *cobra.Command, args []string) (err error) {
-			r, err := app.OpenRecord(c.Context(), cfg)
+			r, err := app.OpenRecord(c.Context(), cfg, mustExist)
 			if err != nil {
 				return err
 			}

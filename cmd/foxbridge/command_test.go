@@ -137,6 +137,8 @@ func TestJSONFieldsAreStable(t *testing.T) {
 func TestEmptyListsAreEmptyArrays(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	code, _, stderr := execute(t, "", "migrate", "--data-dir", dir)
+	require.Equal(t, exitOK, code, stderr)
 	for _, what := range []string{"user", "app", "site", "unit"} {
 		code, stdout, stderr := execute(t, "", what, "list", "--json", "--data-dir", dir)
 		require.Equal(t, exitOK, code, stderr)

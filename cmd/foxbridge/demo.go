@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,7 @@ func demoFlags(flags *pflag.FlagSet) {
 	for name, value := range defaults {
 		config.AddFlags(flags, name)
 		flags.Lookup(name).DefValue = value
+		flags.Lookup(name).Usage, _, _ = strings.Cut(flags.Lookup(name).Usage, " (environment ")
 	}
 }
 
@@ -106,6 +108,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 func (d *demo) play(ctx context.Context, bridge *app.App, env demoEnv, home *unitlib.Home) (err error) {
 	path := d.envPath()
+	if d.once && d.envFile == "" && !d.dataDir {
+		// It is over before anybody could use the file, which may be another demo's.
+		return d.playOnce(ctx, env, home)
+	}
 	if err := env.write(path); err != nil {
 		return err
 	}
@@ -187,7 +193,7 @@ func (d *demo) furnish(ctx context.Context, bridge *app.App) (demoEnv, *unitlib.
 	if err := home.Start(ctx); err != nil {
 		return demoEnv{}, nil, err
 	}
-	if err := awaitHome(ctx, record, devices.Caller{UserID: owner.ID}, site.ID); err != nil {
+	if err := awaitHome(ctx, record, devices.Caller{UserID: owner.ID, Unscoped: true}, site.ID); err != nil {
 		return demoEnv{}, nil, errors.Join(err, stopHome(ctx, home))
 	}
 	return env, home, nil
@@ -237,7 +243,9 @@ func awaitHome(ctx context.Context, record *app.Record, owner devices.Caller, si
 func (d *demo) playOnce(ctx context.Context, env demoEnv, home *unitlib.Home) error {
 	show := func(s step) error { return showStep(d.p.stdout, s) }
 	if d.out.asJSON {
-		show = func(s step) error { return writeJSON(d.p.stdout, s) }
+		lines := json.NewEncoder(d.p.stdout)
+		lines.SetEscapeHTML(false)
+		show = func(s step) error { return lines.Encode(s) } // a line for each step
 	}
 	if err := newStory(env, home, show).play(ctx); err != nil {
 		return err
@@ -269,6 +277,6 @@ func (d *demo) greet(env demoEnv, path string) error {
 		} {
 			fmt.Fprintf(w, "  %s\n", c.curl())
 		}
-		fmt.Fprintf(w, "  curl -s \"$FOXBRIDGE_OPERATOR_URL/metrics\"\n  kill -USR1 %d   # a break-in, 15 s after arming\n\nCtrl-C ends it.\n", os.Getpid())
+		fmt.Fprintf(w, "  curl -sS \"$FOXBRIDGE_OPERATOR_URL/metrics\"\n  kill -USR1 %d   # a break-in, 15 s after arming\n\nCtrl-C ends it.\n", os.Getpid())
 	})
 }

@@ -28,13 +28,13 @@ func blocks(t testing.TB, page, mark string) []string {
 }
 
 // shell runs a block of a page in a folder, with the program in its PATH.
-func shell(t testing.TB, dir, script string) string {
+func shell(t testing.TB, dir, script string, environ ...string) string {
 	t.Helper()
 	programs := t.TempDir()
 	require.NoError(t, os.Symlink(binary(t), filepath.Join(programs, "foxbridge")))
 	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	c.Dir = dir
-	c.Env = []string{"HOME=" + dir, "PATH=" + programs + ":" + os.Getenv("PATH")}
+	c.Env = append([]string{"HOME=" + dir, "PATH=" + programs + ":" + os.Getenv("PATH")}, environ...)
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s\n%s", script, out)
 	return string(out)
@@ -54,16 +54,58 @@ func TestReadmeTellsTheTruth(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	demo := launchIn(t, dir, "demo")
-	demo.eventually(t, "showing what to try", func() bool {
-		_, err := os.Stat(filepath.Join(dir, "demo.env"))
-		return err == nil
-	})
+	demo := launchDemo(t, dir)
 	answers := shell(t, dir, strings.Join(blocks(t, "README.md", "sh"), "\n"))
 	require.Regexp(t, `"payload":\{"request":"OK"\}`, answers)
 	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed"}`)
 	require.Contains(t, answers, `Alarm armed by Demo`)
 	require.Equal(t, exitOK, demo.stop(t))
+}
+
+// launchDemo starts the demo in a folder and returns when it has written demo.env.
+func launchDemo(t testing.TB, dir string) *running {
+	t.Helper()
+	demo := launchIn(t, dir, "demo")
+	demo.eventually(t, "showing what to try", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "demo.env"))
+		return err == nil
+	})
+	return demo
+}
+
+// The examples of the API's page work as they are printed there.
+func TestAPIPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	demo := launchDemo(t, dir)
+	answers := shell(t, dir, strings.Join(blocks(t, "docs/api.md", "sh"), "\n"))
+	require.NotContains(t, answers, `"error"`)
+	require.Contains(t, answers, `"items":[{"siteId":`)
+	require.Contains(t, answers, `HTTP/1.1 200 OK`)
+	require.Contains(t, answers, `HTTP/1.1 202 Accepted`)
+	require.Equal(t, exitOK, demo.stop(t))
+}
+
+// A unit can be played by hand as the page of the protocol shows.
+func TestUnitProtocolPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	e := newEstate(t, []string{"--data-dir", data}, data, "socket:Lamp")
+	bridge := e.serve(t)
+	host, port, _ := strings.Cut(bridge.MQTT, ":")
+	environ := []string{"HOST=" + host, "PORT=" + port, "UNIT=" + e.box.UnitID, "SECRET=" + e.box.Password}
+	for _, block := range blocks(t, "docs/unit-protocol.md", "sh") {
+		shell(t, t.TempDir(), block, environ...)
+	}
+	token := e.token(t, bridge)
+	bridge.eventually(t, "told how the alarm stands", func() bool {
+		_, body := authorized(t, bridge, "GET", e.path("/security"), token)
+		return strings.Contains(body, `"statusLabel":"disarmed"`)
+	})
+	for _, block := range blocks(t, "docs/unit-protocol.md", "console") {
+		listening := strings.Replace(block, "mosquitto_sub", "mosquitto_sub -W 1", 1) + "\n[ $? -eq 27 ]" // it waited in vain
+		shell(t, t.TempDir(), "set +e\n"+listening, environ...)
+	}
 }
 
 // The commands of the operator's page work as they are printed there, but for the
@@ -84,7 +126,11 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 		for _, command := range []string{"serve", "simulate"} {
 			script = regexp.MustCompile(`(?m)^foxbridge `+command).ReplaceAllString(script, stays+" "+command)
 		}
-		out := shell(t, dir, script)
+		at := dir
+		if strings.HasPrefix(block, "foxbridge serve") {
+			at = t.TempDir() // the test's own bridge serves the other
+		}
+		out := shell(t, at, script)
 		require.Regexp(t, `listening|is connected`, out, block)
 	}
 	units := shell(t, dir, "foxbridge unit list --data-dir ./data")
@@ -92,10 +138,15 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, bridge.stop(t))
 }
 
-// Every page says which of its commands run, and somebody runs them.
+// No page has a command that no test runs, a link to nothing, or a metric that there
+// is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
-	run := map[string]bool{"README.md": true, "docs/running.md": true}
+	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/unit-protocol.md": true}
+	data := t.TempDir()
+	bridge := serveProcess(t, data)
+	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
+	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)
@@ -105,6 +156,9 @@ func TestEveryPageIsRead(t *testing.T) {
 		require.NoError(t, err)
 		if !run[name] {
 			require.Empty(t, blocks(t, name, "(?:sh|console)"), "%s has commands that no test runs", name)
+		}
+		for _, metric := range regexp.MustCompile("foxbridge_[a-z_]+").FindAllString(string(text), -1) {
+			require.Contains(t, exported, metric, name)
 		}
 		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1) {
 			_, err := os.Stat(filepath.Join("../../docs", link[1]))

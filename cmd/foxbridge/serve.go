@@ -40,7 +40,7 @@ Each setting is a flag, an environment variable or a key of the YAML file, in th
 func serve(ctx context.Context, p process, cfg config.Config) error {
 	bridge, err := startBridge(ctx, p, cfg)
 	if err != nil && ctx.Err() != nil {
-		return nil // stopped before it had started
+		return nil //nolint:nilerr // stopped before it had started
 	}
 	if err != nil {
 		return err

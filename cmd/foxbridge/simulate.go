@@ -82,7 +82,7 @@ func simulate(ctx context.Context, p process, out *printer, url string, u newUni
 	}
 	if err := home.Start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil // stopped before it had a connection
+			return nil //nolint:nilerr // stopped before it had a connection
 		}
 		return err
 	}

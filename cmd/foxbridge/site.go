@@ -58,10 +58,10 @@ func siteListCommand(p process) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List homes with their owners", Args: cobra.NoArgs}
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
 		var sites []site
 		err := eachUser(c.Context(), r, func(u oauth.User) error {
-			owned, err := r.Devices.Sites(c.Context(), devices.Caller{UserID: u.ID})
+			owned, err := r.Devices.Sites(c.Context(), devices.Caller{UserID: u.ID, Unscoped: true})
 			for _, s := range owned {
 				sites = append(sites, site{
 					SiteID: s.ID, Label: s.Label, Timezone: s.Timezone, Owner: u.Email, Devices: s.Counts, CreatedAt: s.CreatedAt,

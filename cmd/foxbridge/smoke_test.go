@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,6 +69,15 @@ func TestAdministratorSetsUpAHomeAndAScriptArmsIt(t *testing.T) {
 	}
 }
 
+// timeout(1) signals a process and then its group: the second signal is the same wish.
+func TestTwoSignalsAtOnceStopGracefully(t *testing.T) {
+	t.Parallel()
+	bridge := serveProcess(t, t.TempDir())
+	require.NoError(t, bridge.process.Signal(syscall.SIGTERM))
+	require.Equal(t, exitOK, bridge.stop(t))
+	require.Contains(t, bridge.log.String(), "msg=stopped clean=true")
+}
+
 func securityOf(s site) string { return "/v2/site/" + strconv.FormatInt(s.SiteID, 10) + "/security" }
 
 // passwordGrant gets an access token as a script does.
@@ -115,8 +125,8 @@ func TestDemoPlaysTheWholeStory(t *testing.T) {
 	require.NotContains(t, text, "DATA RACE")
 	require.Contains(t, text, "The simulated home did all 5 commands, each exactly once.")
 	for _, line := range []string{
-		`$ curl -s -u "$FOXBRIDGE_CLIENT_ID:$FOXBRIDGE_CLIENT_SECRET" -d "grant_type=password"`,
-		`$ curl -s -X POST -H "Authorization: Bearer $TOKEN" "$FOXBRIDGE_URL/v2/site/$FOXBRIDGE_SITE_ID/security/set/armed"`,
+		`$ curl -sS -u "$FOXBRIDGE_CLIENT_ID:$FOXBRIDGE_CLIENT_SECRET" -d "grant_type=password"`,
+		`$ curl -sS -X POST -H "Authorization: Bearer $TOKEN" "$FOXBRIDGE_URL/v2/site/$FOXBRIDGE_SITE_ID/security/set/armed"`,
 		`"access_token":"$TOKEN"`, `"refresh_token":"$REFRESH_TOKEN"`,
 		`"statusLabel":"armed"`, `Alarm armed by Demo`,
 	} {

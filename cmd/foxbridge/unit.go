@@ -119,7 +119,7 @@ func unitListCommand(p process) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List HomeControl units and whether they are online", Args: cobra.NoArgs}
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
 		var units []unit
 		err := pages(func(last *devices.Unit) ([]devices.Unit, error) {
 			if last == nil {

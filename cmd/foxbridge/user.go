@@ -102,7 +102,7 @@ func userListCommand(p process) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List people", Args: cobra.NoArgs}
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
 		var users []user
 		err := eachUser(c.Context(), r, func(u oauth.User) error {
 			users = append(users, userOf(u))

@@ -175,13 +175,25 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startOperator, a.startBroker, a.startLink, a.startSweep, a.startPublic,
+		a.startClaim, a.startOperator, a.startBroker, a.startLink, a.startSweep, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
 	}
 	a.phase.Store(serving)
+	return nil
+}
+
+func (a *App) startClaim(ctx context.Context) error {
+	release, err := a.record.claim(ctx)
+	if err != nil {
+		return err
+	}
+	a.onStop(func(context.Context) error {
+		release()
+		return nil
+	})
 	return nil
 }
 

@@ -102,7 +102,7 @@ func (b *bridge) get(t testing.TB, url string) (int, string) {
 type household struct {
 	email, password, secret, unitPassword string
 	token, refresh                        string
-	siteID                                int64
+	userID, siteID                        int64
 	home                                  *unit.Home // nil if the house is slow
 }
 
@@ -167,7 +167,7 @@ func (b *bridge) register(t testing.TB, connect func(unit.Config) (unitProcess, 
 	h.secret = secret
 	site, err := b.Record().Devices.AddSite(ctx, user.ID, "Home", "Europe/Paris")
 	require.NoError(t, err)
-	h.siteID = site.ID
+	h.userID, h.siteID = user.ID, site.ID
 	registered, unitPassword, list, err := b.Record().Devices.AddUnit(ctx, site.ID, []devices.NewDevice{{Kind: devices.Socket, Label: "Lamp"}})
 	require.NoError(t, err)
 	h.unitPassword = unitPassword
@@ -187,7 +187,7 @@ func (b *bridge) register(t testing.TB, connect func(unit.Config) (unitProcess, 
 		_ = u.Stop(ctx) // the bridge may be gone already
 	})
 	require.Eventually(t, func() bool {
-		_, err := b.Record().Devices.SecurityLevel(ctx, devices.Caller{UserID: user.ID}, site.ID)
+		_, err := b.Record().Devices.SecurityLevel(ctx, devices.Caller{UserID: user.ID, Unscoped: true}, site.ID)
 		return err == nil
 	}, 10*time.Second, 10*time.Millisecond)
 

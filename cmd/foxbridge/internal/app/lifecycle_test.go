@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,7 +84,7 @@ func TestUnitsAreOfflineInTheRecordOfAStoppedBridge(t *testing.T) {
 	b.furnish(t)
 	require.NoError(t, b.Stop(t.Context()))
 
-	record, err := app.OpenRecord(t.Context(), cfg)
+	record, err := app.OpenRecord(t.Context(), cfg, false)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, record.Close()) }()
 	online, err := record.Devices.Online(t.Context())
@@ -121,10 +122,63 @@ func TestStopFinishesTheCommandsThatWereAccepted(t *testing.T) {
 	})
 }
 
+// Whoever was answered 200 while the bridge went down was told the truth: the home
+// did it, once, and the record says so.
+func TestStopUnderLoadTellsNoLie(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, cfg config.Config) {
+		cfg.SecurityBudget, cfg.CommandBudget = 0, 0
+		b := startBridge(t, cfg)
+		h := b.furnish(t)
+		const callers = 16
+		answered := make(chan string, 100_000)
+		underWay := make(chan struct{}, callers)
+		var load sync.WaitGroup
+		for i := range callers {
+			level := []string{"armed", "partial", "disarmed"}[i%3]
+			load.Go(func() {
+				for n := 0; ; n++ {
+					status, header, _ := b.order(t, h, "/security/set/"+level)
+					if status == 0 {
+						return // nobody is there any more
+					}
+					if status == http.StatusOK {
+						answered <- header.Get("Foxbridge-Command-Id")
+					}
+					if n == 0 {
+						underWay <- struct{}{}
+					}
+				}
+			})
+		}
+		for range callers {
+			<-underWay
+		}
+		require.NoError(t, b.Stop(t.Context()))
+		load.Wait()
+		close(answered)
+
+		executed := make(map[string]int)
+		for _, e := range h.home.Executions() {
+			executed[e.CommandID]++
+		}
+		record, err := app.OpenRecord(t.Context(), cfg, false)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, record.Close()) }()
+		for id := range answered {
+			require.Equal(t, 1, executed[id], "command %s", id)
+			command, err := record.Devices.Command(t.Context(), devices.Caller{UserID: h.userID, Unscoped: true}, h.siteID, id)
+			require.NoError(t, err)
+			require.Equal(t, devices.Done, command.Outcome)
+		}
+	})
+}
+
 func TestStopIsBoundedWhenTheHouseIsSilent(t *testing.T) {
 	t.Parallel()
 	cfg := settings(t)
 	cfg.ShutdownTimeout = time.Second
+	cfg.CommandWait = 2 * time.Second
 	b := startBridge(t, cfg)
 	house := newSlowHouse()
 	defer close(house.release)

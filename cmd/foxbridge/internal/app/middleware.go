@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -43,7 +42,7 @@ type answered func(route, method string, code int, took time.Duration)
 // body, turns a panic into an answer, and when the answer is written logs one line
 // and tells the observer. The line never holds a query, a header or a body: they
 // carry tokens.
-func observed(next http.Handler, log *slog.Logger, tell answered) http.Handler {
+func observed(next http.Handler, remote func(*http.Request) string, log *slog.Logger, tell answered) http.Handler {
 	next = recovered(next, log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -57,18 +56,31 @@ func observed(next http.Handler, log *slog.Logger, tell answered) http.Handler {
 			took := time.Since(began)
 			tell(e.route, r.Method, out.code(), took)
 			log.LogAttrs(ctx, slog.LevelInfo, "request",
-				slog.String("method", cut(r.Method, 16)), slog.String("route", e.route), slog.String("path", cut(r.URL.Path, 256)),
+				slog.String("method", cut(r.Method, 16)), slog.String("route", e.route), slog.String("path", loggable(e.route, r.URL.Path)),
 				slog.Int("status", out.code()), slog.Int64("bytes", out.bytes),
 				slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-				slog.String("client_id", e.clientID), slog.String("remote", host(r.RemoteAddr)))
+				slog.String("client_id", e.clientID), slog.String("remote", remote(r)))
 		}()
 		next.ServeHTTP(out, r)
 	})
 }
 
+// loggable is the path if it is one of ours to the letter; clients have put their
+// tokens into paths by mistake.
+func loggable(route, path string) string {
+	if route == "unmatched" || len(path) > 128 || strings.Trim(path, idCharacters+"/") != "" || longHex.MatchString(path) {
+		return ""
+	}
+	return path
+}
+
+var longHex = regexp.MustCompile(`[0-9a-fA-F]{32}`)
+
+const idCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
 // requestID takes over the id that the client or a proxy gave, if it is harmless.
 func requestID(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(id) {
+	if id := r.Header.Get("X-Request-Id"); 1 <= len(id) && len(id) <= 64 && strings.Trim(id, idCharacters) == "" {
 		return id
 	}
 	b := make([]byte, 8)
@@ -154,12 +166,4 @@ func cut(s string, n int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "")
-}
-
-func host(address string) string {
-	h, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return h
 }

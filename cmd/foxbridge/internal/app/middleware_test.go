@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ type told struct {
 	code          int
 }
 
+// end is the other end of a request's connection.
+func end(r *http.Request) string { return addressBehind(nil)(r).String() }
+
 // exchangeOnce serves one request through the middleware of the public API, and
 // gives the answer, the log and what the observer was told.
 func exchangeOnce(t *testing.T, r *http.Request, handler http.HandlerFunc) (*httptest.ResponseRecorder, string, told) {
@@ -31,7 +35,7 @@ func exchangeOnce(t *testing.T, r *http.Request, handler http.HandlerFunc) (*htt
 	routes.Use(routed)
 	routes.HandleFunc("/v2/site/{site}/security", handler)
 	routes.HandleFunc("/v2/site/{site}/security/", handler)
-	h := observed(routes, NewLogger(&log, "json", "debug"), func(route, method string, code int, took time.Duration) {
+	h := observed(routes, end, NewLogger(&log, "json", "debug"), func(route, method string, code int, took time.Duration) {
 		require.GreaterOrEqual(t, took, time.Duration(0))
 		seen = told{route, method, code}
 	})
@@ -89,13 +93,54 @@ func TestHandlersOwnLogLinesCarryTheRequestID(t *testing.T) {
 	logger := NewLogger(&log, "text", "info").With("part", "house").WithGroup("g")
 	h := observed(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		logger.InfoContext(r.Context(), "working")
-	}), slog.New(slog.DiscardHandler), func(string, string, int, time.Duration) {})
+	}), end, slog.New(slog.DiscardHandler), func(string, string, int, time.Duration) {})
 	h.ServeHTTP(httptest.NewRecorder(), request("GET", "/", map[string]string{"X-Request-Id": "id-1"}))
 	require.Contains(t, log.String(), "request_id=id-1")
 
 	log.Reset()
 	logger.Info("outside of a request")
 	require.NotContains(t, log.String(), "request_id")
+}
+
+func TestATokenInAPathIsNotLogged(t *testing.T) {
+	t.Parallel()
+	nothing := func(http.ResponseWriter, *http.Request) {}
+	token := strings.Repeat("0123456789abcdef", 4)
+	for _, path := range []string{
+		"/v2/site/" + token + "/security", "/v2/site/1&access_token=abc/security", "/v2/site/1%3Faccess_token=abc/security",
+		"/nowhere&access_token=abc", "/" + token,
+	} {
+		_, log, _ := exchangeOnce(t, request("GET", path, nil), nothing)
+		require.NotContains(t, log, token)
+		require.NotContains(t, log, "abc", path)
+	}
+}
+
+func TestAddressIsBelievedOnlyFromTheOperatorsProxies(t *testing.T) {
+	t.Parallel()
+	proxies := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("10.0.0.0/8")}
+	for name, c := range map[string]struct {
+		remote  string
+		headers []string
+		want    string
+	}{
+		"no proxy":                          {"192.0.2.1:1", nil, "192.0.2.1"},
+		"a client that makes one up":        {"192.0.2.1:1", []string{"198.51.100.7"}, "192.0.2.1"},
+		"one proxy":                         {"127.0.0.1:1", []string{"198.51.100.7"}, "198.51.100.7"},
+		"a client that makes up one before": {"127.0.0.1:1", []string{"1.1.1.1, 198.51.100.7"}, "198.51.100.7"},
+		"two proxies":                       {"127.0.0.1:1", []string{"1.1.1.1", "198.51.100.7, 10.1.2.3"}, "198.51.100.7"},
+		"rubbish":                           {"127.0.0.1:1", []string{"unknown"}, "127.0.0.1"},
+		"rubbish before an address":         {"127.0.0.1:1", []string{"x, 198.51.100.7"}, "198.51.100.7"},
+		"an IPv6 client":                    {"127.0.0.1:1", []string{"2001:db8::1"}, "2001:db8::1"},
+		"nothing":                           {"127.0.0.1:1", nil, "127.0.0.1"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = c.remote
+		for _, h := range c.headers {
+			r.Header.Add("X-Forwarded-For", h)
+		}
+		require.Equal(t, c.want, addressBehind(proxies)(r).String(), name)
+	}
 }
 
 func TestUnmatchedRequestsShareOneRoute(t *testing.T) {
@@ -135,7 +180,7 @@ func TestPanicAfterTheHeaderBreaksTheAnswerOff(t *testing.T) {
 		_, err := io.WriteString(w, "half")
 		require.NoError(t, err)
 		panic("in the middle")
-	}), slog.New(slog.DiscardHandler), func(string, string, int, time.Duration) {}))
+	}), end, slog.New(slog.DiscardHandler), func(string, string, int, time.Duration) {}))
 	t.Cleanup(server.Close)
 	response, err := http.Get(server.URL)
 	if err != nil {

@@ -29,14 +29,33 @@ type Record struct {
 
 	passwords *oauth.Passwords
 	ping      func(context.Context) error
+	claim     claim
 	close     func() error
 }
 
 // OpenRecord opens the record that cfg names, for an administrator's command: its
 // Devices command nothing. A SQLite database is created and migrated if need be; a
 // PostgreSQL schema that is older or newer than this program is an error.
-func OpenRecord(ctx context.Context, cfg config.Config) (*Record, error) {
+//
+// With mustExist a SQLite database that is not there is an error instead.
+func OpenRecord(ctx context.Context, cfg config.Config, mustExist bool) (*Record, error) {
+	if mustExist {
+		if err := exists(cfg); err != nil {
+			return nil, err
+		}
+	}
 	return openRecord(ctx, cfg, observers{}, time.Now, slog.New(slog.DiscardHandler))
+}
+
+func exists(cfg config.Config) error {
+	which, err := cfg.Database()
+	if err != nil || which.SQLite == "" {
+		return err
+	}
+	if _, err := os.Stat(which.SQLite); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no database at %s", which.SQLite)
+	}
+	return nil
 }
 
 // Close finishes the writes under way and closes the database.
@@ -77,7 +96,7 @@ func newRecord(cfg config.Config, db database, tell observers, now func() time.T
 			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
 			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
 		}),
-		passwords: passwords, ping: db.ping, close: db.close,
+		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil
 }
 
@@ -88,6 +107,7 @@ type database struct {
 	oauth   oauth.Store
 	devices devices.Store
 	ping    func(context.Context) error
+	claim   claim
 	close   func() error
 }
 
@@ -112,7 +132,7 @@ func openPostgres(ctx context.Context, dsn string, observe groupcommit.Observe) 
 	}
 	return database{
 		oauth: oauthpgx.New(db), devices: devicepgx.New(db),
-		ping: db.Read().Ping, close: db.Close,
+		ping: db.Read().Ping, claim: claimSession(dsn), close: db.Close,
 	}, nil
 }
 
@@ -128,7 +148,7 @@ func openSQLite(ctx context.Context, path string, observe groupcommit.Observe) (
 		return database{}, errors.Join(err, db.Close())
 	}
 	return database{
-		oauth: oauthsqlite.New(db), devices: devicesqlite.New(db), close: db.Close,
+		oauth: oauthsqlite.New(db), devices: devicesqlite.New(db), claim: claimFile(path), close: db.Close,
 		ping: func(ctx context.Context) error {
 			var one int
 			return db.Read().QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&one)

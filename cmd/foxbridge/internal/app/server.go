@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -15,12 +16,10 @@ import (
 // Bounds of each HTTP listener.
 const (
 	readHeaderTimeout = 10 * time.Second
-	// readTimeout is for the whole request, and also ends the context of a request that
-	// is still worked on by then: it is well above the longest command wait.
-	readTimeout    = 45 * time.Second
-	writeTimeout   = time.Minute // from the end of the header to the end of the answer
-	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 32 << 10
+	readTimeout       = 30 * time.Second // of the whole request with its body
+	writeTimeout      = time.Minute      // from the end of the header to the end of the answer: above every wait for a house
+	idleTimeout       = 30 * time.Second // short: idle connections take the places of busy ones
+	maxHeaderBytes    = 32 << 10
 )
 
 // server is an HTTP server on a listener of its own.
@@ -30,23 +29,34 @@ type server struct {
 	connections int // held at the same time
 	http        *http.Server
 	listener    net.Listener // nil before listen
+
+	working sync.RWMutex       // held for reading by each request that is worked on
+	cutOff  context.CancelFunc // ends the context of all requests
 }
 
-func newServer(name, address string, connections int, handler http.Handler, log *slog.Logger) *server {
-	return &server{
-		name: name, address: address, connections: connections,
-		http: &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: readHeaderTimeout,
-			ReadTimeout:       readTimeout,
-			WriteTimeout:      writeTimeout,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+// cutOffLimit is how long requests that were cut off may take to notice.
+const cutOffLimit = 2 * time.Second
 
-			DisableGeneralOptionsHandler: true, // "OPTIONS *" is an unknown path like others
-		},
+func newServer(name, address string, connections int, handler http.Handler, log *slog.Logger) *server {
+	requests, cutOff := context.WithCancel(context.Background())
+	s := &server{name: name, address: address, connections: connections, cutOff: cutOff}
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.working.RLock()
+			defer s.working.RUnlock()
+			handler.ServeHTTP(w, r)
+		}),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is an unknown path like others
 	}
+	return s
 }
 
 // listen takes the address. Who connects is answered from serve on.
@@ -75,16 +85,43 @@ func (s *server) serve() error {
 	return nil
 }
 
-// stop accepts nothing more and waits for the requests under way; when ctx ends it
-// cuts them off.
+// requestsLimit is how long requests under way may take when a server stops: the
+// longest wait for a unit, and some more. What takes longer is a client that does not
+// send its body, and must not use up the time that the rest of the process needs.
+const requestsLimit = 12 * time.Second
+
+// stop accepts nothing more and returns when the requests under way are answered.
+// When ctx or requestsLimit ends first, it cuts them off.
 func (s *server) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestsLimit)
+	defer cancel()
+	defer s.cutOff()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
-		err = errors.Join(fmt.Errorf("finish requests of %s: %w", s.name, err), s.http.Close())
+		err = fmt.Errorf("finish requests of %s: %w", s.name, errors.Join(err, s.abort()))
 	}
 	// Shutdown does not know a listener that Serve has not seen yet.
 	if closing := s.listener.Close(); closing != nil && !errors.Is(closing, net.ErrClosed) {
 		err = errors.Join(err, closing)
 	}
 	return err
+}
+
+// abort closes the connections and returns when nothing is worked on any more, or
+// after cutOffLimit with an error.
+func (s *server) abort() error {
+	s.cutOff()
+	err := s.http.Close()
+	ended := make(chan struct{})
+	go func() {
+		s.working.Lock()
+		defer s.working.Unlock()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return err
+	case <-time.After(cutOffLimit):
+		return errors.Join(err, errors.New("a request goes on although it was cut off"))
+	}
 }

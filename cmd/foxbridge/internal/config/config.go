@@ -3,8 +3,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -12,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Config is everything that can be set about a bridge. Its tags are the reference
@@ -45,7 +49,9 @@ type Config struct {
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 
-	HTTPConnections int `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
+	HTTPConnections int    `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
+	TrustedProxies  string `key:"trusted-proxies" default:"" format:"networks" doc:"Networks of reverse proxies whose X-Forwarded-For is believed, as addresses or CIDR with commas between. Failed sign-ins are counted by a client's address: behind a proxy that is not named here, everybody has the same."`
+
 	MQTTConnections int `key:"mqtt-connections" default:"10000" min:"1" max:"1000000" doc:"How many MQTT connections of units are held at the same time; more are refused."`
 
 	LogFormat       string        `key:"log-format" default:"text" oneof:"text json" doc:"Form of the log on standard error."`
@@ -188,8 +194,38 @@ func checkFormat(format string, v reflect.Value) error {
 		if _, err := (Config{DataDir: ".", DatabaseURL: v.String()}).Database(); err != nil {
 			return err
 		}
+	case "networks":
+		if _, err := parseNetworks(v.String()); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// Proxies gives TrustedProxies as networks.
+func (c Config) Proxies() []netip.Prefix {
+	networks, _ := parseNetworks(c.TrustedProxies) // Validate has seen it
+	return networks
+}
+
+func parseNetworks(list string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for text := range strings.SplitSeq(list, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		if address, err := netip.ParseAddr(text); err == nil {
+			networks = append(networks, netip.PrefixFrom(address, address.BitLen()))
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, errors.New("the value is no list of addresses and networks such as 127.0.0.1, 10.0.0.0/8")
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 func isPath(s string) bool { return s != "" && !strings.ContainsRune(s, 0) }
@@ -208,7 +244,8 @@ func (c Config) Database() (Database, error) {
 	scheme, rest, _ := strings.Cut(c.DatabaseURL, ":")
 	switch scheme {
 	case "postgres", "postgresql":
-		if strings.HasPrefix(rest, "//") {
+		// What pgx says of a URL that it cannot read may repeat its password.
+		if _, err := pgxpool.ParseConfig(c.DatabaseURL); err == nil && strings.HasPrefix(rest, "//") {
 			return Database{Postgres: c.DatabaseURL}, nil
 		}
 	case "sqlite":
@@ -216,5 +253,5 @@ func (c Config) Database() (Database, error) {
 			return Database{SQLite: rest}, nil
 		}
 	}
-	return Database{}, fmt.Errorf("the value is neither sqlite:PATH nor postgres://...")
+	return Database{}, errors.New("the value is neither sqlite:PATH nor a postgres:// URL")
 }

@@ -144,6 +144,8 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"bridge id of a bad form":          {source{args: []string{"--bridge-id=a/b"}}, "--bridge-id"},
 		"database of another kind":         {source{args: []string{"--database-url=mysql://h/db"}}, "--database-url"},
 		"sqlite without a path":            {source{args: []string{"--database-url=sqlite:"}}, "--database-url"},
+		"proxies that are no networks":     {source{args: []string{"--trusted-proxies=10.0.0.0/8,proxy"}}, "--trusted-proxies"},
+		"postgres that is no URL":          {source{args: []string{"--database-url=postgres://u:p@w@h:x/db"}}, "--database-url: the value is neither"},
 		"file that is not there":           {source{args: []string{"--config=/nowhere/x.yaml"}}, "/nowhere/x.yaml"},
 		"secret file that is not there":    {source{args: []string{"--database-url-file=/nowhere/x"}}, "--database-url-file"},
 	} {
