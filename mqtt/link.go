@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/mqtt/internal/tally"
 	"github.com/foxbridge/foxbridge/mqtt/internal/wire"
 )
 
@@ -60,12 +61,14 @@ const (
 )
 
 // Link is the bridge's way to the units: it carries orders to them and hands what
-// they say to the House. It keeps a connection to the broker until it is stopped, and
-// connects anew when that breaks; nothing that was on its way is sent again then. It is a
-// devices.Sender.
+// they say to the House. It keeps two connections to the broker until it is stopped: one for
+// orders and answers, and one for reports, so that no unit's reports, however many,
+// hold up an answer. When one breaks it makes both anew; nothing that was on its way is sent
+// again then. It is a devices.Sender.
 type Link struct {
-	o    Options
-	conn atomic.Pointer[wire.Conn] // nil while there is none
+	o     Options
+	often *tally.Log           // for what a unit can make happen often
+	line  atomic.Pointer[line] // nil while there is none
 
 	lanes [lanes]chan report
 	acks  chan struct{} // a token for each answer being written
@@ -83,6 +86,16 @@ type Link struct {
 }
 
 var _ devices.Sender = (*Link)(nil)
+
+// line is what there is while the Link is connected.
+type line struct{ answers, reports *wire.Conn }
+
+func (l *line) open() bool { return l != nil && l.answers.Open() && l.reports.Open() }
+
+func (l *line) close() {
+	l.answers.Close(houseLimit)
+	l.reports.Close(houseLimit)
+}
 
 // report is a message of a unit.
 type report struct {
@@ -104,6 +117,7 @@ func NewLink(o Options) (*Link, error) {
 	}
 	l := &Link{
 		o:         o,
+		often:     tally.New(o.Logger),
 		acks:      make(chan struct{}, acksMax),
 		connected: make(chan struct{}),
 		ended:     make(chan struct{}),
@@ -160,6 +174,7 @@ func (l *Link) Stop(ctx context.Context) error {
 	}
 	l.mu.Unlock()
 	l.working.Wait()
+	l.often.Close()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("stop link of bridge %s: %w", l.o.Bridge, err)
 	}
@@ -168,8 +183,7 @@ func (l *Link) Stop(ctx context.Context) error {
 
 // Connected reports whether orders can be sent and reports come in, as far as is known.
 func (l *Link) Connected() bool {
-	conn := l.conn.Load()
-	return conn != nil && conn.Open()
+	return l.line.Load().open()
 }
 
 // Send publishes o to its unit. It does not wait for the broker's PUBACK, which
@@ -184,20 +198,39 @@ func (l *Link) Send(ctx context.Context, o devices.Order) error {
 	if err != nil {
 		return fmt.Errorf("send command %s: %w: %w", o.CommandID, devices.ErrNotSent, err)
 	}
-	conn := l.conn.Load()
-	if conn == nil {
+	line := l.line.Load()
+	if !line.open() {
 		return fmt.Errorf("send command %s: %w: no connection to the broker", o.CommandID, devices.ErrNotSent)
 	}
-	if _, err := conn.Publish(wire.Message{Topic: topic.String(), Payload: payload}); err != nil {
+	_, err = line.answers.Publish(wire.Message{Topic: topic.String(), Payload: payload})
+	if errors.Is(err, wire.ErrNotPublished) {
 		return fmt.Errorf("send command %s: %w: %w", o.CommandID, devices.ErrNotSent, err)
+	}
+	if err != nil {
+		return fmt.Errorf("send command %s: %w", o.CommandID, err)
 	}
 	return nil
 }
 
 // open connects and subscribes.
-func (l *Link) open(ctx context.Context) (*wire.Conn, error) {
+func (l *Link) open(ctx context.Context) (*line, error) {
+	answers, err := l.connect(ctx, ".answers", answerFilter(l.o.Bridge))
+	if err != nil {
+		return nil, err
+	}
+	reports, err := l.connect(ctx, ".reports", reportFilters()...)
+	if err != nil {
+		answers.Close(houseLimit)
+		return nil, err
+	}
+	return &line{answers, reports}, nil
+}
+
+// connect makes one connection. Its name ends with what no bridge's name can hold, so
+// that it is no other bridge's.
+func (l *Link) connect(ctx context.Context, name string, filters ...string) (*wire.Conn, error) {
 	conn, err := wire.Connect(ctx, wire.Options{
-		Dial: l.o.Dial, ClientID: "foxbridge-" + l.o.Bridge,
+		Dial: l.o.Dial, ClientID: "foxbridge-" + l.o.Bridge + name,
 		Username: l.o.Username, Password: l.o.Password,
 		Receive: l.receive,
 	})
@@ -206,16 +239,16 @@ func (l *Link) open(ctx context.Context) (*wire.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, subscribeLimit)
 	defer cancel()
-	if err := conn.Subscribe(ctx, bridgeFilters(l.o.Bridge)...); err != nil {
+	if err := conn.Subscribe(ctx, filters...); err != nil {
 		conn.Close(houseLimit)
 		return nil, err
 	}
 	return conn, nil
 }
 
-// hold lets orders out over conn until it breaks or the Link stops.
-func (l *Link) hold(ctx context.Context, conn *wire.Conn) {
-	l.conn.Store(conn)
+// hold lets orders out over a line until it breaks or the Link stops.
+func (l *Link) hold(ctx context.Context, held *line) {
+	l.line.Store(held)
 	l.o.Observer.LinkUp(true)
 	l.o.Logger.Info("connected to the broker", "bridge", l.o.Bridge)
 	select {
@@ -223,20 +256,23 @@ func (l *Link) hold(ctx context.Context, conn *wire.Conn) {
 	default:
 		close(l.connected)
 	}
+	broken := true
 	select {
-	case <-conn.Lost():
-		l.o.Logger.Warn("connection to the broker lost", "bridge", l.o.Bridge)
+	case <-held.answers.Lost():
+	case <-held.reports.Lost():
 	case <-ctx.Done():
+		broken = false
 	}
-	l.conn.Store(nil)
+	if broken {
+		l.o.Logger.Warn("connection to the broker lost", "bridge", l.o.Bridge)
+	}
+	l.line.Store(nil)
 	l.o.Observer.LinkUp(false)
-	if ctx.Err() != nil {
-		conn.Close(houseLimit)
-	}
+	held.close()
 }
 
 // receive puts a message where it is worked on. It blocks while there is no room,
-// and so holds the broker back.
+// and so holds the broker back: answers for answers, and reports for reports.
 func (l *Link) receive(m wire.Message) {
 	topic, err := ParseTopic(m.Topic)
 	if err != nil || topic.Leaf == LeafCommand {
@@ -315,7 +351,7 @@ func (l *Link) handle(r report) {
 		l.o.Observer.Received(what, "ok")
 	case reasonOf(err) != "":
 		l.o.Observer.Received(what, "rejected")
-		l.o.Logger.Warn("report rejected", "unit", r.topic.Unit, "what", what, "reason", reasonOf(err))
+		l.often.Say(slog.LevelWarn, "rejected "+r.topic.Unit, "report rejected", "unit", r.topic.Unit, "what", what, "reason", reasonOf(err))
 	default:
 		l.o.Observer.Received(what, "failed")
 		l.o.Logger.Error("report lost", "unit", r.topic.Unit, "what", what, "err", err)
@@ -345,7 +381,7 @@ func (l *Link) decode(r report) (func(context.Context) error, error) {
 
 func (l *Link) unparsable(unit, reason string) {
 	l.o.Observer.Received("unparsable", "rejected")
-	l.o.Logger.Warn("message not understood", "unit", unit, "reason", reason)
+	l.often.Say(slog.LevelWarn, "unparsable "+unit, "message not understood", "unit", unit, "reason", reason)
 }
 
 // reasonOf gives the fixed phrase of a *devices.Rejected, or the empty string.

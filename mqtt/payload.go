@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -284,10 +285,13 @@ func DecodeLink(payload []byte) (devices.LinkReport, error) {
 
 // encode writes v, and reads it again to be sure that the other side can.
 func encode[T any](v any, decode func([]byte) (T, error)) ([]byte, error) {
-	payload, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false) // it is no HTML, and escaped it might become too long
+	if err := encoder.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode payload: %w", err)
 	}
+	payload := bytes.TrimRight(b.Bytes(), "\n")
 	if _, err := decode(payload); err != nil {
 		return nil, fmt.Errorf("encode payload that nobody would take: %w", err)
 	}

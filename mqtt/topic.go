@@ -110,13 +110,10 @@ func consistsOf(s string, in func(byte) bool) bool {
 	return true
 }
 
-// bridgeFilters are what a bridge subscribes to: the answers to its own orders, and
-// what the units report to all bridges.
-func bridgeFilters(bridge string) []string {
-	return []string{
-		prefix + "+/ack/" + bridge,
-		prefix + "+/state/+",
-		prefix + "+/event",
-		prefix + "+/link",
-	}
+// answerFilter is what a bridge subscribes to for the answers to its own orders.
+func answerFilter(bridge string) string { return prefix + "+/ack/" + bridge }
+
+// reportFilters are what a bridge subscribes to for what the units report to all bridges.
+func reportFilters() []string {
+	return []string{prefix + "+/state/+", prefix + "+/event", prefix + "+/link"}
 }

@@ -21,7 +21,7 @@ func mayPublish(unit, name string) (mqtt.Topic, bool) {
 // compared, so nothing that merely could match is let through.
 func maySubscribe(unit, filter string) bool {
 	own, ok := strings.CutPrefix(filter, prefix+unit+"/")
-	return ok && (own == string(mqtt.LeafCommand) || own == "#" || own == "+")
+	return ok && unit != "" && (own == string(mqtt.LeafCommand) || own == "#" || own == "+")
 }
 
 // matches reports whether a topic name matches a filter (MQTT 3.1.1 section 4.7).

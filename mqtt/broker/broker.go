@@ -13,6 +13,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"sync"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 )
@@ -34,13 +37,15 @@ type Options struct {
 	MaximumClients int
 	// MaximumPacketSize bounds a packet in bytes; 0 means 64 KiB.
 	MaximumPacketSize uint32
+	// ConnectTimeout is how long a connection may take for its CONNECT; 0 means 10 s.
+	ConnectTimeout time.Duration
 }
 
 const (
 	defaultClients    = 10_000
 	defaultPacketSize = 64 << 10
-	bridgesMax        = 8   // connections over Dial
-	handshakesMax     = 256 // connections whose CONNECT was not accepted yet
+	defaultConnect    = 10 * time.Second
+	bridgesMax        = 8 // connections over Dial
 	writesPending     = 2 * window
 )
 
@@ -51,8 +56,13 @@ type Broker struct {
 	hook      *hook
 	memory    *memory
 	listeners []*listener // the TCP ones, in the order of Options.TCP
-	bridge    *listener
+	bridge    *listener   // nil before Start
+	stop      func() error
 }
+
+// connectionsMax bounds the connections of one listener: those of units, those at the
+// door, and as many again that were told to end.
+func (o Options) connectionsMax() int { return 2 * (o.MaximumClients + handshakesMax) }
 
 // New makes a Broker. It listens to nothing before Start.
 func New(o Options) *Broker {
@@ -62,8 +72,11 @@ func New(o Options) *Broker {
 	if o.MaximumPacketSize == 0 {
 		o.MaximumPacketSize = defaultPacketSize
 	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = defaultConnect
+	}
 	capabilities := mochi.NewDefaultServerCapabilities()
-	capabilities.MaximumClients = int64(o.MaximumClients + bridgesMax)
+	capabilities.MaximumClients = int64(o.connectionsMax() + bridgesMax) // units are counted by the hook
 	capabilities.MaximumPacketSize = o.MaximumPacketSize
 	capabilities.MaximumClientWritesPending = writesPending
 	capabilities.MaximumInflight = writesPending
@@ -78,7 +91,9 @@ func New(o Options) *Broker {
 		Logger:                 slog.New(quiet{o.Logger.Handler()}),
 		SysTopicResendInterval: 1 << 30, // seconds: $SYS is nobody's to read, and costs a halt of the world
 	})
-	return &Broker{o: o, server: server, hook: newHook(server, o.Gatekeeper, o.Logger), memory: newMemory()}
+	b := &Broker{o: o, server: server, hook: newHook(server, o.Gatekeeper, o.Logger, o.MaximumClients), memory: newMemory()}
+	b.stop = sync.OnceValue(b.stopAll)
+	return b
 }
 
 // Start opens the addresses and lets clients in. It is called once. After an error
@@ -87,8 +102,6 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err := b.server.AddHook(b.hook, nil); err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
-	b.bridge = b.newListener("bridge", b.memory, bridgesMax)
-	b.bridge.bridge = true
 	for i, address := range b.o.TCP {
 		var config net.ListenConfig
 		accepting, err := config.Listen(ctx, "tcp", address)
@@ -98,9 +111,11 @@ func (b *Broker) Start(ctx context.Context) error {
 			}
 			return fmt.Errorf("start broker: listen on %s: %w", address, err)
 		}
-		b.listeners = append(b.listeners, b.newListener(fmt.Sprintf("tcp-%d", i), accepting, b.o.MaximumClients+handshakesMax))
+		b.listeners = append(b.listeners, b.newListener(fmt.Sprintf("tcp-%d", i), accepting, b.o.connectionsMax()))
 	}
-	for _, l := range append(b.listeners, b.bridge) {
+	b.bridge = b.newListener("bridge", b.memory, bridgesMax)
+	b.bridge.bridge = true
+	for _, l := range append(slices.Clone(b.listeners), b.bridge) {
 		if err := b.server.AddListener(l); err != nil {
 			return fmt.Errorf("start broker: %w", err)
 		}
@@ -124,24 +139,40 @@ func (b *Broker) Addr() net.Addr {
 // everything below hc/1/ without credentials.
 func (b *Broker) Dial(ctx context.Context) (net.Conn, error) { return b.memory.dial(ctx) }
 
+// Healthy says why nothing would come of an order, as far as the broker knows: messages
+// of units wait for the bridge, and for 20 s none has been taken. nil otherwise.
+func (b *Broker) Healthy() error {
+	if err := b.hook.gates.stuck(); err != nil {
+		return fmt.Errorf("embedded broker: %w", err)
+	}
+	return nil
+}
+
 // Stop lets nobody in any more, disconnects the units (their last wills still reach
-// the bridge), then the bridge, and waits until all that is done or ctx ends.
+// the bridge), then the bridge, and waits until all that is done or ctx ends. Stopping again, or
+// what was never started, does nothing.
 func (b *Broker) Stop(ctx context.Context) error {
+	if b.bridge == nil {
+		return nil
+	}
 	stopped := make(chan error, 1)
-	go func() {
-		b.hook.stop()
-		for _, l := range b.listeners {
-			l.stop()
-		}
-		b.bridge.stop()
-		stopped <- b.server.Close()
-	}()
+	go func() { stopped <- b.stop() }()
 	select {
 	case err := <-stopped:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("stop broker: %w", ctx.Err())
 	}
+}
+
+func (b *Broker) stopAll() error {
+	b.hook.stop()
+	for _, l := range b.listeners {
+		l.stop()
+	}
+	b.bridge.stop()
+	defer b.hook.often.Close()
+	return b.server.Close()
 }
 
 // protocolVersion is that of MQTT 3.1.1 [MQTT-3.1.2-2].

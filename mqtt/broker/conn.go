@@ -17,7 +17,14 @@ const (
 	bridgePending = 16 << 20  // for the bridge: more than its window can hold, so that it never blocks
 )
 
-var errSlow = errors.New("peer reads too slowly")
+// connectMax bounds a CONNECT, in bytes after its fixed header: memory is made for all
+// of a packet when its length is known, and who sends this one is not known yet.
+const connectMax = 2 << 10
+
+var (
+	errSlow = errors.New("peer reads too slowly")
+	errLong = errors.New("first packet is longer than 2 KiB")
+)
 
 // conn is a client's connection. Its Write never blocks: mochi writes to a client
 // under that client's lock, which whoever publishes to it takes as well, so that one
@@ -31,24 +38,67 @@ type conn struct {
 
 	// Set while CONNECT is handled, before anybody else knows the client.
 	client   *mochi.Client
-	unit     string // whose connection it is; empty before it is accepted, and for the bridge
-	clientID string // as the client gave it
-	refused  bool   // the log says why already
+	unit     string  // whose connection it is; empty before it is accepted, and for the bridge
+	member   *member // that unit's; nil before it is counted in, and for the bridge
+	clientID string  // as the client gave it
+	refused  bool    // the log says why already
 
-	passing bool // the connection's own goroutine has a place in the gate
+	// Of the connection's own goroutine.
+	first   head              // of the first packet
+	reason  string            // why the connection has to end, for the log; empty if there is no reason but its end
+	parted  bool              // DISCONNECT came
+	session string            // of the latest online that was said over it
+	passing *gate             // where it has a place; nil if it has none
+	replay  map[string]string // retained topics that are to be sent after SUBACK; see retained.names
 
 	mu      sync.Mutex
 	pending []byte
 	closing bool
+	gone    chan struct{} // closed when closing is set
 	wake    chan struct{} // tells the writer of pending bytes and of closing
 }
 
 func newConn(raw net.Conn, bridge bool) *conn {
-	c := &conn{Conn: raw, bridge: bridge, limit: unitPending, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	c := &conn{Conn: raw, bridge: bridge, limit: unitPending, done: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1)}
 	if bridge {
 		c.limit = bridgePending
 	}
 	return c
+}
+
+// Read looks at the head of the first packet on its way.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.bridge && !c.first.fits(p[:n]) {
+		return 0, errLong
+	}
+	return n, err
+}
+
+// head is a packet's fixed header (MQTT 3.1.1 section 2.2), as far as it has come.
+type head struct {
+	bytes, length int
+	complete      bool
+}
+
+// fits takes in what comes next, and reports whether the packet can be a CONNECT by
+// its length.
+func (h *head) fits(p []byte) bool {
+	const most = 3 // bytes, for a length of 2 KiB
+	for _, b := range p {
+		if h.complete {
+			break
+		}
+		if h.bytes > 0 {
+			h.length |= int(b&0x7f) << (7 * (h.bytes - 1))
+			h.complete = b&0x80 == 0
+		}
+		h.bytes++
+		if h.length > connectMax || h.bytes >= most && !h.complete {
+			return false
+		}
+	}
+	return true
 }
 
 // Write takes all of p, or closes the connection.
@@ -86,6 +136,7 @@ func (c *conn) Close() error {
 		return nil
 	}
 	c.closing = true
+	close(c.gone)
 	now := time.Now()
 	err := errors.Join(c.SetReadDeadline(now), c.SetWriteDeadline(now.Add(flushLimit)))
 	c.rouse()
@@ -101,7 +152,10 @@ func (c *conn) abort() {
 }
 
 func (c *conn) abortLocked() {
-	c.closing = true
+	if !c.closing {
+		c.closing = true
+		close(c.gone)
+	}
 	c.pending = nil
 	_ = c.Conn.Close() // whoever uses it gets the error
 	c.rouse()

@@ -2,27 +2,23 @@ package broker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/mqtt"
+	"github.com/foxbridge/foxbridge/mqtt/internal/tally"
 )
 
-const (
-	authenticateLimit = 5 * time.Second
-	takeoverLimit     = 5 * time.Second // for the connection that a new one replaces to end
-	keepAliveMax      = 300             // seconds; more, or none, counts as this
-	unitConnections   = 4               // of one unit at a time; the oldest makes room
-	unitInflight      = 64              // messages that a unit may leave unanswered
-)
+// unitInflight is how many messages a unit may leave unanswered.
+const unitInflight = 64
+
+// filtersMax is how many filters a unit may name in one packet; hc/1 has one for it.
+const filtersMax = 16
 
 // hook is what mochi asks and tells. It denies by default. Who a client is depends
 // on its connection alone: a listener made it the bridge's, or CONNECT made it a
@@ -38,21 +34,27 @@ type hook struct {
 	server     *mochi.Server
 	gatekeeper Gatekeeper
 	log        *slog.Logger
-	gate       *gate
+	often      *tally.Log // for what a client can make happen often
+	door       *door
+	speaker    *mochi.Client // publishes what the broker itself has to say
+	gates      gates
 	retained   *retained
+	most       int             // connections of units
 	count      atomic.Uint64   // of accepted connections
 	life       context.Context // of work that outlasts a call
 	end        context.CancelFunc
 
 	mu        sync.Mutex
-	units     map[string][]*conn // connections by unit, the oldest first
+	units     map[string]*member
+	connected int // connections of units, those left out that were told to end
 	replaying sync.WaitGroup
 }
 
-func newHook(server *mochi.Server, gatekeeper Gatekeeper, log *slog.Logger) *hook {
+func newHook(server *mochi.Server, gatekeeper Gatekeeper, log *slog.Logger, most int) *hook {
 	h := &hook{
-		server: server, gatekeeper: gatekeeper, log: log,
-		gate: newGate(), retained: newRetained(), units: map[string][]*conn{},
+		server: server, gatekeeper: gatekeeper, log: log, most: most,
+		often: tally.New(log), door: &door{}, speaker: server.NewClient(nil, "", "broker", true),
+		gates: newGates(), retained: newRetained(), units: map[string]*member{},
 	}
 	h.life, h.end = context.WithCancel(context.Background())
 	return h
@@ -61,7 +63,7 @@ func newHook(server *mochi.Server, gatekeeper Gatekeeper, log *slog.Logger) *hoo
 // stop ends what waits.
 func (h *hook) stop() {
 	h.end()
-	h.gate.stop()
+	h.gates.stop()
 }
 
 // ID names the hook in mochi's log.
@@ -70,8 +72,8 @@ func (h *hook) ID() string { return "access" }
 // Provides lists the methods below.
 func (h *hook) Provides(b byte) bool {
 	switch b {
-	case mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPacketRead, mochi.OnPacketProcessed,
-		mochi.OnSubscribed, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped, mochi.OnQosComplete,
+	case mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPacketRead, mochi.OnPacketEncode,
+		mochi.OnPacketProcessed, mochi.OnSubscribe, mochi.OnSubscribed, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped, mochi.OnQosComplete,
 		mochi.OnQosDropped, mochi.OnWill, mochi.OnWillSent:
 		return true
 	default:
@@ -91,122 +93,6 @@ func connOf(cl *mochi.Client) *conn {
 		return &conn{} // no one: neither the bridge nor a unit
 	}
 	return c
-}
-
-// OnConnect decides who the client is, after mochi found CONNECT well formed.
-func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
-	c := connOf(cl)
-	if pk.ProtocolVersion != protocolVersion {
-		return h.refuse(cl, packets.ErrUnsupportedProtocolVersion, "protocol version is not that of MQTT 3.1.1")
-	}
-	if k := cl.State.Keepalive; k == 0 || k > keepAliveMax {
-		cl.State.Keepalive = keepAliveMax
-	}
-	cl.Properties.Clean = true // nothing is kept for who is away, whatever was asked for
-	if c.bridge {
-		cl.ID = fmt.Sprintf("bridge/%d", h.count.Add(1))
-		c.client = cl
-		h.gate.join(cl)
-		return nil
-	}
-	unit, err := h.authenticate(cl, pk)
-	if err != nil {
-		return err
-	}
-	if pk.Connect.WillFlag {
-		topic, may := mayPublish(unit, pk.Connect.WillTopic)
-		if !may || len(pk.Connect.WillPayload) > mqtt.PayloadMax {
-			return h.refuse(cl, packets.Err3NotAuthorized, "last will is not the unit's to publish", "unit", unit)
-		}
-		cl.Properties.Will.Qos = 1
-		cl.Properties.Will.Retain = cl.Properties.Will.Retain && topic.Retained()
-	}
-	cl.ID = fmt.Sprintf("%s/%d", unit, h.count.Add(1))
-	c.unit, c.clientID = unit, pk.Connect.ClientIdentifier
-	if err := h.replace(c); err != nil {
-		return h.refuse(cl, packets.ErrServerUnavailable, "earlier connection does not end", "unit", unit)
-	}
-	c.client = cl
-	return nil
-}
-
-func (h *hook) authenticate(cl *mochi.Client, pk packets.Packet) (string, error) {
-	username := string(pk.Connect.Username)
-	if !mqtt.ValidUnit(username) {
-		return "", h.refuse(cl, packets.ErrBadUsernameOrPassword, "username is not a unit's")
-	}
-	ctx, cancel := context.WithTimeout(h.life, authenticateLimit)
-	defer cancel()
-	unit, ok, err := h.gatekeeper.Authenticate(ctx, username, string(pk.Connect.Password))
-	if err != nil {
-		return "", h.refuse(cl, packets.ErrServerUnavailable, "credentials could not be checked", "unit", username, "err", err)
-	}
-	if !ok || unit != username {
-		return "", h.refuse(cl, packets.ErrBadUsernameOrPassword, "wrong credentials", "unit", username)
-	}
-	return unit, nil
-}
-
-// refuse answers CONNECT with a code and says why in the log.
-func (h *hook) refuse(cl *mochi.Client, code packets.Code, reason string, about ...any) error {
-	connOf(cl).refused = true
-	h.log.Warn("MQTT connection refused", append([]any{"reason", reason, "remote", cl.Net.Remote}, about...)...)
-	if err := h.server.SendConnack(cl, code, false, nil); err != nil {
-		return errors.Join(code, err)
-	}
-	return code
-}
-
-// replace counts c among its unit's connections and waits for the end of those whose
-// place it takes, so that their last wills come before what the new one says.
-func (h *hook) replace(c *conn) error {
-	deadline := time.NewTimer(takeoverLimit)
-	defer deadline.Stop()
-	for _, old := range h.join(c) {
-		old.abort()
-		select {
-		case <-old.done:
-		case <-deadline.C:
-			return errors.New("connection does not end")
-		}
-	}
-	return nil
-}
-
-// join counts c in and gives those that have to go.
-func (h *hook) join(c *conn) []*conn {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var leaving []*conn
-	staying := h.units[c.unit][:0:0]
-	for _, old := range h.units[c.unit] {
-		if c.clientID != "" && old.clientID == c.clientID {
-			leaving = append(leaving, old)
-		} else {
-			staying = append(staying, old)
-		}
-	}
-	for len(staying) >= unitConnections {
-		leaving, staying = append(leaving, staying[0]), staying[1:]
-	}
-	h.units[c.unit] = append(staying, c)
-	return leaving
-}
-
-// left is called when a connection has ended, however it did.
-func (h *hook) left(c *conn) {
-	if c.passing {
-		h.gate.leave()
-	}
-	if c.bridge && c.client != nil {
-		h.gate.part(c.client)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	remaining := slices.DeleteFunc(h.units[c.unit], func(other *conn) bool { return other == c })
-	if h.units[c.unit] = remaining; len(remaining) == 0 {
-		delete(h.units, c.unit)
-	}
 }
 
 // OnConnectAuthenticate lets in whom OnConnect has accepted.
@@ -229,7 +115,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	case !maySubscribe(c.unit, topic):
 		return false
 	case cl.State.Inflight.Len() >= unitInflight:
-		h.log.Warn("unit does not answer what it receives, connection closed", "unit", c.unit)
+		h.often.Say(slog.LevelWarn, "mute "+c.unit, "unit does not answer what it receives, connection closed", "unit", c.unit)
 		c.abort()
 		return false
 	default:
@@ -237,24 +123,33 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	}
 }
 
-// OnPacketRead closes the connection of a unit that sends what it must not, with
-// one line in the log.
+// OnPacketRead closes the connection of a unit that sends what it must not, and holds
+// back one that sends too much.
 func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
 	c := connOf(cl)
 	if c.unit == "" {
 		return pk, nil // the bridge, or CONNECT
 	}
-	if reason := misbehaviour(c.unit, pk); reason != "" {
-		h.log.Warn("unit broke the protocol, connection closed", "unit", c.unit, "reason", reason)
+	c.reason = misbehaviour(c.unit, pk)
+	if c.reason == "" {
+		c.reason = h.hold(c, c.member.quotaOf(pk), c.gone)
+	}
+	if c.reason != "" {
 		return pk, packets.ErrRejectPacket
 	}
+	c.parted = pk.FixedHeader.Type == packets.Disconnect
 	return pk, nil
 }
 
 // misbehaviour says why a unit must not send pk, or nothing.
 func misbehaviour(unit string, pk packets.Packet) string {
 	switch pk.FixedHeader.Type {
-	case packets.Puback, packets.Subscribe, packets.Unsubscribe, packets.Pingreq, packets.Disconnect:
+	case packets.Subscribe, packets.Unsubscribe:
+		if len(pk.Filters) > filtersMax {
+			return "more than 16 filters in one packet"
+		}
+		return ""
+	case packets.Puback, packets.Pingreq, packets.Disconnect:
 		return ""
 	case packets.Publish:
 	default:
@@ -272,12 +167,34 @@ func misbehaviour(unit string, pk packets.Packet) string {
 	return ""
 }
 
-// OnSubscribed logs refused filters.
-func (h *hook) OnSubscribed(cl *mochi.Client, pk packets.Packet, codes []byte) {
-	for i, code := range codes {
-		if code >= packets.ErrUnspecifiedError.Code && i < len(pk.Filters) {
-			h.log.Warn("subscription refused", "unit", connOf(cl).unit, "filter", cut(pk.Filters[i].Filter))
+// OnSubscribe makes the bridge count in the gates before anything comes to it.
+func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if connOf(cl).bridge {
+		for _, filter := range pk.Filters {
+			h.gates.join(cl, filter.Filter)
 		}
+	}
+	return pk
+}
+
+// OnSubscribed notes what is retained for the bridge at this moment, before SUBACK,
+// and logs what was refused to a unit.
+func (h *hook) OnSubscribed(cl *mochi.Client, pk packets.Packet, codes []byte) {
+	c := connOf(cl)
+	var granted, refused packets.Subscriptions
+	for i, filter := range pk.Filters {
+		if codes[i] < packets.ErrUnspecifiedError.Code {
+			granted = append(granted, filter)
+		} else {
+			refused = append(refused, filter)
+		}
+	}
+	if len(refused) > 0 {
+		h.often.Say(slog.LevelWarn, "subscription "+c.unit, "subscription refused",
+			"unit", c.unit, "filter", cut(refused[0].Filter), "filters", len(refused))
+	}
+	if c.bridge {
+		c.replay = h.retained.names(granted)
 	}
 }
 
@@ -298,50 +215,97 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		pk.FixedHeader.Retain = false
 		return pk, nil
 	}
-	if pk.FixedHeader.Retain {
-		h.retain(c.unit, pk.TopicName, pk.Payload)
-		pk.FixedHeader.Retain = false
-	}
-	h.enter(c)
+	h.note(c, pk.TopicName, pk.Payload, pk.FixedHeader.Retain)
+	pk.FixedHeader.Retain = false
+	h.enter(c, pk.TopicName)
 	return pk, nil
 }
 
 // OnPublished gives the place back.
 func (h *hook) OnPublished(cl *mochi.Client, _ packets.Packet) { h.leave(connOf(cl)) }
 
-// OnWill does for a last will what OnPublish does for a publish.
+// OnWill does for a last will what OnPacketRead and OnPublish do for a publish.
 func (h *hook) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
 	c := connOf(cl)
-	if will.Retain {
-		h.retain(c.unit, will.TopicName, will.Payload)
-		will.Retain = false
+	if c.member == nil {
+		return will, nil // the bridge's
 	}
-	h.enter(c)
+	h.hold(c, c.member.quotaOn(will.TopicName), nil)
+	h.note(c, will.TopicName, will.Payload, will.Retain)
+	will.Retain = false
+	h.enter(c, will.TopicName)
 	return will, nil
 }
 
 // OnWillSent gives the place back.
 func (h *hook) OnWillSent(cl *mochi.Client, _ packets.Packet) { h.leave(connOf(cl)) }
 
-func (h *hook) retain(unit, name string, payload []byte) {
+// note keeps what a unit says, as far as the broker has to know it.
+func (h *hook) note(c *conn, name string, payload []byte, retain bool) {
 	topic, err := mqtt.ParseTopic(name)
 	if err != nil || !topic.Retained() {
 		return
 	}
-	if !h.retained.put(unit, name, payload) {
-		h.log.Warn("no room to retain a message", "unit", unit, "topic", name)
+	if topic.Leaf == mqtt.LeafLink {
+		h.mu.Lock() // what is retained and which session is online change together
+		defer h.mu.Unlock()
+		c.tell(payload)
+	}
+	if retain && !h.retained.put(c.unit, name, payload) {
+		h.often.Say(slog.LevelWarn, "shelf "+c.unit, "no room to retain a message", "unit", c.unit, "topic", name)
 	}
 }
 
-func (h *hook) enter(c *conn) {
-	h.gate.enter()
-	c.passing = true
+// tell takes in a link payload. It is called with hook.mu held.
+func (c *conn) tell(payload []byte) {
+	m := c.member
+	link, err := mqtt.DecodeLink(payload)
+	switch {
+	case err != nil: // the bridge says so in the log
+	case link.Online:
+		c.session, m.session, m.broken = link.Session, link.Session, false
+	case link.Session == m.session:
+		m.session = ""
+	}
+}
+
+// obituary makes the last will that a unit did not leave, which has no connection any
+// more and is said to be online. It is called with h.mu held.
+func (h *hook) obituary(unit string, m *member) *packets.Packet {
+	payload, err := mqtt.EncodeLink(devices.LinkReport{Session: m.session})
+	m.session = ""
+	if err != nil {
+		h.log.Error("unit not said to be offline", "unit", unit, "err", err)
+		return nil
+	}
+	name := mqtt.Topic{Unit: unit, Leaf: mqtt.LeafLink}.String()
+	h.retained.put(unit, name, payload) // in the place of a longer one, or there is nothing to correct
+	return &packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1},
+		TopicName:   name, Payload: payload, PacketID: 1,
+	}
+}
+
+// speak publishes for a unit that is gone, over whose last connection c it was.
+func (h *hook) speak(c *conn, message packets.Packet) error {
+	h.enter(c, message.TopicName)
+	defer h.leave(c)
+	return h.server.InjectPacket(h.speaker, message)
+}
+
+// enter waits for a place in the gate. A place that c still has is given back: mochi
+// says neither OnPublished nor OnWillSent when it cannot write the PUBACK.
+func (h *hook) enter(c *conn, name string) {
+	h.leave(c)
+	g := h.gates.of(name)
+	g.enter()
+	c.passing = g
 }
 
 func (h *hook) leave(c *conn) {
-	if c.passing {
-		c.passing = false
-		h.gate.leave()
+	if c.passing != nil {
+		c.passing.leave()
+		c.passing = nil
 	}
 }
 
@@ -353,28 +317,54 @@ func (h *hook) OnQosDropped(cl *mochi.Client, _ packets.Packet) { h.settled(cl) 
 
 func (h *hook) settled(cl *mochi.Client) {
 	if connOf(cl).bridge {
-		h.gate.answered()
+		h.gates.answered()
 	}
 }
 
 // OnPublishDropped is told that a client's queue was full.
 func (h *hook) OnPublishDropped(cl *mochi.Client, _ packets.Packet) {
 	c := connOf(cl)
-	h.log.Warn("client reads too slowly, connection closed", "unit", c.unit, "bridge", c.bridge)
+	h.often.Say(slog.LevelWarn, "slow "+c.unit, "client reads too slowly, connection closed", "unit", c.unit, "bridge", c.bridge)
 	c.abort()
 }
 
-// OnPacketProcessed sends the bridge what is retained, after it subscribed.
-func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error) {
-	if pk.FixedHeader.Type == packets.Subscribe && err == nil && connOf(cl).bridge {
-		h.replayAll(cl, pk.Filters)
+// OnPacketEncode gives CONNACK the return codes of MQTT 3.1.1 [MQTT-3.2.2-6], where
+// mochi has one of version 5. Where there is none the connection ends without a word
+// [MQTT-3.1.4-1].
+func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type != packets.Connack || pk.ReasonCode <= packets.Err3NotAuthorized.Code || cl.Properties.ProtocolVersion == 5 {
+		return pk
+	}
+	c := connOf(cl)
+	c.reason = pk.Properties.ReasonString
+	switch {
+	case cl.Properties.ProtocolVersion != protocolVersion:
+		pk.ReasonCode = packets.Err3UnsupportedProtocolVersion.Code // [MQTT-3.1.2-2]
+	case pk.ReasonCode == packets.ErrUnspecifiedError.Code || pk.ReasonCode == packets.ErrClientIdentifierNotValid.Code:
+		pk.ReasonCode = packets.Err3ClientIdentifierNotValid.Code // [MQTT-3.1.3-8]
+	case pk.ReasonCode == packets.ErrQosNotSupported.Code:
+		pk.ReasonCode = packets.Err3NotAuthorized.Code // a last will of QoS 2
+	case c.reason == packets.ErrProtocolViolationFlagNoPassword.Reason:
+		pk.ReasonCode = packets.Err3NotAuthorized.Code // an empty password is well formed, and nobody's
+	default:
+		pk.FixedHeader.Type = packets.Reserved // mochi writes no packet of this type
+	}
+	return pk
+}
+
+// OnPacketProcessed sends the bridge what OnSubscribed noted, after SUBACK, while the
+// bridge's own goroutine goes on to read its answers.
+func (h *hook) OnPacketProcessed(cl *mochi.Client, _ packets.Packet, _ error) {
+	if c := connOf(cl); len(c.replay) > 0 {
+		h.replayTo(cl, c.replay)
+		c.replay = nil
 	}
 }
 
-func (h *hook) replayAll(cl *mochi.Client, filters packets.Subscriptions) {
+func (h *hook) replayTo(bridge *mochi.Client, names map[string]string) {
 	h.replaying.Go(func() {
-		for name, unit := range h.retained.names(filters) {
-			if !h.replay(cl, unit, name) {
+		for name, unit := range names {
+			if !h.replay(bridge, unit, name) {
 				return
 			}
 		}
@@ -383,8 +373,8 @@ func (h *hook) replayAll(cl *mochi.Client, filters packets.Subscriptions) {
 
 // replay sends what is retained on one topic, and reports whether the bridge is still there.
 func (h *hook) replay(bridge *mochi.Client, unit, name string) bool {
-	h.gate.enter()
-	defer h.gate.leave()
+	h.gates.reports.enter()
+	defer h.gates.reports.leave()
 	if bridge.Closed() {
 		return false
 	}

@@ -3,18 +3,17 @@ package broker
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
+	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
-const (
-	connectLimit = 10 * time.Second // from accepting a connection to the end of its CONNECT
-	acceptPause  = 100 * time.Millisecond
-)
+const acceptPause = 100 * time.Millisecond
 
 // listener is mochi's view of a net.Listener. Unlike mochi's own it knows all of its
 // connections, those that never sent a CONNECT as well: it bounds their number and
@@ -64,9 +63,21 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			_ = raw.Close()
 			continue
 		}
-		_ = raw.SetReadDeadline(time.Now().Add(connectLimit)) // if it is broken already, reading tells
+		_ = raw.SetReadDeadline(time.Now().Add(l.broker.o.ConnectTimeout)) // if it is broken already, reading tells
+		if !l.bridge {
+			l.makeRoom(c)
+		}
 		l.serving.Go(c.write)
 		go l.serve(c, establish)
+	}
+}
+
+// makeRoom counts c in at the door, and closes who has to go for it.
+func (l *listener) makeRoom(c *conn) {
+	hook := l.broker.hook
+	if gone := hook.door.enter(c); gone != nil {
+		gone.abort()
+		hook.often.Say(slog.LevelWarn, "door", "too many MQTT connections without credentials, one closed", "remote", gone.RemoteAddr().String())
 	}
 }
 
@@ -74,7 +85,12 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 func (l *listener) add(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped || len(l.conns) >= l.most {
+	if l.stopped {
+		return false
+	}
+	if len(l.conns) >= l.most {
+		l.broker.hook.often.Say(slog.LevelWarn, "full "+l.id, "too many MQTT connections, one turned away",
+			"listener", l.id, "remote", c.RemoteAddr().String())
 		return false
 	}
 	l.conns[c] = struct{}{}
@@ -87,13 +103,39 @@ func (l *listener) serve(c *conn, establish listeners.EstablishFn) {
 	defer close(c.done)
 	err := l.broker.establish(c, func() error { return establish(l.id, c) })
 	_ = c.Close()
-	l.broker.hook.left(c)
+	l.explain(c, err)
+	if unsaid := l.broker.hook.left(c); unsaid != nil {
+		if err := l.broker.establish(c, func() error { return l.broker.hook.speak(c, *unsaid) }); err != nil {
+			l.broker.o.Logger.Error("unit not said to be offline", "unit", c.unit, "err", err)
+		}
+	}
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
-	if c.client == nil && !c.refused && !errors.Is(err, errPanic) {
-		l.broker.o.Logger.Info("MQTT connection not accepted", "remote", c.RemoteAddr().String(), "err", err)
+}
+
+// explain says in the log why a connection ended, where it is not for the network or
+// the client alone to know.
+func (l *listener) explain(c *conn, err error) {
+	hook := l.broker.hook
+	reason := c.reason
+	if reason == "" && err != nil {
+		reason = err.Error()
 	}
+	switch {
+	case c.refused || errors.Is(err, errPanic): // said already
+	case c.client == nil:
+		hook.often.Say(slog.LevelInfo, "not accepted", "MQTT connection not accepted", "remote", c.RemoteAddr().String(), "reason", reason)
+	case c.reason != "" || err != nil && !brokenLine(err):
+		hook.often.Say(slog.LevelWarn, "protocol "+c.unit, "unit broke the protocol, connection closed", "unit", c.unit, "reason", reason)
+	}
+}
+
+// brokenLine reports whether an error of mochi's is that of the network connection.
+func brokenLine(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, errSlow) || errors.Is(err, mochi.ErrConnectionClosed) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // Close is called by mochi, after stop.

@@ -54,11 +54,12 @@ func (r *retained) put(unit, name string, payload []byte) bool {
 	return true
 }
 
-// names lists the topics with a retained message that one of the filters matches.
+// names lists the topics with a retained message that one of the filters matches,
+// each with its unit.
 func (r *retained) names(filters packets.Subscriptions) map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	found := map[string]string{} // name to unit
+	found := map[string]string{}
 	for unit, s := range r.units {
 		for name := range s.payloads {
 			for _, f := range filters {

@@ -2,11 +2,13 @@ package mqtttest_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,12 +56,12 @@ func mosquitto(t testing.TB, program string, units int) mqtttest.Broker {
 	shipped, err := filepath.Abs("../../deployments/mosquitto")
 	require.NoError(t, err)
 
-	unitPort, bridgePort := freePort(t), freePort(t)
+	address, unitPort, bridgePort := freeAddress(t)
 	config, err := os.ReadFile(filepath.Join(shipped, "mosquitto.conf"))
 	require.NoError(t, err)
 	config = replace(t, config,
-		"listener 1883", fmt.Sprintf("listener %d 127.0.0.1", unitPort),
-		"listener 1884", fmt.Sprintf("listener %d 127.0.0.1", bridgePort),
+		"listener 1883", fmt.Sprintf("listener %d %s", unitPort, address),
+		"listener 1884", fmt.Sprintf("listener %d %s", bridgePort, address),
 		"/etc/mosquitto/foxbridge/units.passwd", filepath.Join(dir, "units.passwd"),
 		"/etc/mosquitto/foxbridge/bridges.passwd", filepath.Join(dir, "bridges.passwd"),
 		"/etc/mosquitto/foxbridge/units.acl", filepath.Join(shipped, "units.acl"),
@@ -82,16 +84,16 @@ func mosquitto(t testing.TB, program string, units int) mqtttest.Broker {
 			t.Log(output.String())
 		}
 	})
-	bridge, err := mqtt.Dialer(nil, fmt.Sprintf("tcp://127.0.0.1:%d", bridgePort))
+	bridge, err := mqtt.Dialer(nil, fmt.Sprintf("tcp://%s:%d", address, bridgePort))
 	require.NoError(t, err)
 	for _, port := range []int{unitPort, bridgePort} {
 		require.Eventually(t, func() bool {
-			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			conn, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 			return err == nil && conn.Close() == nil
 		}, 10*time.Second, 5*time.Millisecond, "mosquitto does not listen")
 	}
 	return mqtttest.Broker{
-		URL: fmt.Sprintf("tcp://127.0.0.1:%d", unitPort), Bridge: bridge,
+		URL: fmt.Sprintf("tcp://%s:%d", address, unitPort), Bridge: bridge,
 		BridgeUsername: "bridge-one", BridgePassword: "password of the bridge",
 		Units: known,
 		Differences: mqtttest.Differences{
@@ -117,10 +119,13 @@ func replace(t testing.TB, in []byte, oldNew ...string) []byte {
 	return in
 }
 
-func freePort(t testing.TB) int {
+// freeAddress gives a loopback address that nobody else will think of, with two
+// ports below those that the system gives out.
+func freeAddress(t testing.TB) (string, int, int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var b [5]byte
+	_, err := rand.Read(b[:])
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	port := 20000 + 2*(int(b[3])<<8+int(b[4]))%10000
+	return fmt.Sprintf("127.%d.%d.%d", 1+b[0]%254, b[1], 1+b[2]%254), port, port + 1
 }

@@ -114,7 +114,7 @@ func (h *Home) Stop(ctx context.Context) error {
 	return err
 }
 
-// Run is Start, and Stop when ctx ends.
+// Run runs the Unit until ctx ends, and stops what moves.
 func (h *Home) Run(ctx context.Context) error {
 	err := h.Unit.Run(ctx)
 	h.end()

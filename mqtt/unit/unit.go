@@ -84,7 +84,7 @@ type operation struct {
 const (
 	subscribeLimit = 10 * time.Second
 	farewellLimit  = 2 * time.Second // to say that it goes
-	stopLimit      = 5 * time.Second // of Run
+	stopLimit      = 5 * time.Second // of Run, and of a Start that failed
 )
 
 // New makes a Unit. It does nothing before Start.
@@ -122,14 +122,9 @@ func New(c Config) (*Unit, error) {
 }
 
 // Start connects and returns when the broker has the unit's link and states; until
-// ctx ends it tries. It is called once. After an error the Unit is stopped.
+// ctx ends it tries. It is called once, and not with Run. After an error the Unit is stopped.
 func (u *Unit) Start(ctx context.Context) error {
-	hold, end := context.WithCancel(context.Background())
-	u.end = end
-	go func() {
-		defer close(u.ended)
-		u.keep(hold)
-	}()
+	u.begin()
 	select {
 	case <-u.started:
 		return nil
@@ -138,7 +133,31 @@ func (u *Unit) Start(ctx context.Context) error {
 	u.mu.Lock()
 	err := fmt.Errorf("connect unit %s to the broker: %w", u.c.Unit, errors.Join(u.failure, ctx.Err()))
 	u.mu.Unlock()
-	return errors.Join(err, u.Stop(context.WithoutCancel(ctx)))
+	return errors.Join(err, u.stopSoon(ctx))
+}
+
+// Run keeps the unit going until ctx ends, and stops it then. It does not mind a
+// broker that is away.
+func (u *Unit) Run(ctx context.Context) error {
+	u.begin()
+	<-ctx.Done()
+	return u.stopSoon(ctx)
+}
+
+func (u *Unit) begin() {
+	hold, end := context.WithCancel(context.Background())
+	u.end = end
+	go func() {
+		defer close(u.ended)
+		u.keep(hold)
+	}()
+}
+
+// stopSoon is Stop for a context that has ended.
+func (u *Unit) stopSoon(ctx context.Context) error {
+	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	return u.Stop(soon)
 }
 
 // Stop takes no more commands, lets those that have begun end, says that it goes, and
@@ -155,20 +174,6 @@ func (u *Unit) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop unit %s: %w", u.c.Unit, err)
 	}
 	return nil
-}
-
-// Run is Start, and Stop when ctx ends; it does not wait for the first connection.
-func (u *Unit) Run(ctx context.Context) error {
-	if err := u.Start(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	<-ctx.Done()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
-	defer cancel()
-	return u.Stop(stop)
 }
 
 // Changed reports the readings of a device as they are now. Those of a device that
@@ -294,7 +299,7 @@ func (u *Unit) hold(ctx context.Context, conn *wire.Conn, session string) {
 	u.outbox.attach(online)
 	u.outbox.put(u.statesNow()...)
 	delivery.Go(func() { u.outbox.deliver(delivering, conn) })
-	delivery.Go(func() { u.begin(delivering) })
+	delivery.Go(func() { u.reported(delivering) })
 	select {
 	case <-conn.Lost():
 		u.c.Logger.Warn("unit lost its connection to the broker", "unit", u.c.Unit)
@@ -307,8 +312,8 @@ func (u *Unit) hold(ctx context.Context, conn *wire.Conn, session string) {
 	}
 }
 
-// begin tells Start when all has been reported over the first connection.
-func (u *Unit) begin(ctx context.Context) {
+// reported tells Start when all has been reported over the first connection.
+func (u *Unit) reported(ctx context.Context) {
 	if u.outbox.await(ctx) != nil {
 		return
 	}

@@ -13,12 +13,12 @@ const (
 	pauseMax = 10 * time.Second
 )
 
-// Keep connects again and again until ctx ends. open makes one connection and sets
-// it up; what it returns is given to hold, which returns when the connection is of no
+// Keep connects again and again until ctx ends. open makes one connection (a *Conn, or
+// several that belong together) and sets it up; what it returns is given to hold, which returns when the connection is of no
 // more use. An error of open is given to failed. Between attempts it pauses, longer each time until
 // one succeeds, and by a random part so that many who lost one broker do not return at
 // one moment.
-func Keep(ctx context.Context, open func(context.Context) (*Conn, error), hold func(context.Context, *Conn), failed func(error)) {
+func Keep[C any](ctx context.Context, open func(context.Context) (C, error), hold func(context.Context, C), failed func(error)) {
 	pause := pauseMin
 	for ctx.Err() == nil {
 		conn, err := open(ctx)

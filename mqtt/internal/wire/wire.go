@@ -109,6 +109,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 
 // Subscribe asks for the filters and waits for the broker's word on all of them.
 func (c *Conn) Subscribe(ctx context.Context, filters ...string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
 	wanted := make(map[string]byte, len(filters))
 	for _, filter := range filters {
 		wanted[filter] = qos
@@ -133,18 +136,27 @@ func (c *Conn) Subscribe(ctx context.Context, filters ...string) error {
 	return nil
 }
 
-// Publish hands m to the connection. Calls that do not overlap keep their order. An
-// error says that the broker did not get it: it was not written, or not whole.
+// ErrNotPublished says that nothing of a message was written.
+var ErrNotPublished = errors.New("not published")
+
+// Publish hands m to the connection. Calls that do not overlap keep their order.
+// ErrNotPublished says that the broker cannot have got it, any other error leaves that
+// open: the connection may have broken just after it was written.
 func (c *Conn) Publish(m Message) (Receipt, error) {
 	token := c.client.Publish(m.Topic, qos, m.Retained, m.Payload)
 	select {
 	case <-token.Done():
-		if err := token.Error(); err != nil {
-			return nil, fmt.Errorf("publish: %w", err)
-		}
 	default:
+		return token, nil
 	}
-	return token, nil
+	switch err := token.Error(); {
+	case errors.Is(err, paho.ErrNotConnected):
+		return nil, fmt.Errorf("%w: %w", ErrNotPublished, err)
+	case err != nil:
+		return nil, fmt.Errorf("publish: %w", err)
+	default:
+		return token, nil
+	}
 }
 
 // Open reports whether the connection stands, as far as is known.

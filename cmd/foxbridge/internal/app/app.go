@@ -162,6 +162,13 @@ func (a *App) probes() []probe {
 			}
 			return ""
 		}},
+		{"broker", func(ctx context.Context) string {
+			if err := a.broker.Healthy(); err != nil {
+				a.log.WarnContext(ctx, "broker is stuck", "err", err)
+				return "does not pass on what units say"
+			}
+			return ""
+		}},
 		{"link", func(context.Context) string {
 			if !a.link.Connected() {
 				return "is not connected to the broker"
