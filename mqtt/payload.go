@@ -235,6 +235,12 @@ type linkJSON struct {
 	Catalogue int    `json:"catalogue,omitempty"`
 }
 
+// EncodeOffline makes the payload by which a unit that was online in this session is
+// offline.
+func EncodeOffline(session string) ([]byte, error) {
+	return EncodeLink(devices.LinkReport{Session: session})
+}
+
 // EncodeLink writes the payload of a link. Retained is not part of it. Of an
 // offline report only the session is.
 func EncodeLink(r devices.LinkReport) ([]byte, error) {

@@ -36,11 +36,12 @@ func arrows() map[string][]string {
 		"devices/devicesqlite": {"devices", "internal/groupcommit"},
 		"devices/devicetest":   {"devices"},
 
-		"mqtt":               {"devices", "mqtt/internal/wire"},
-		"mqtt/broker":        {"mqtt"},
-		"mqtt/unit":          {"mqtt", "mqtt/internal/wire", "devices"}, // devices for its catalogue alone
-		"mqtt/mqtttest":      {"mqtt", "mqtt/unit", "devices"},
-		"mqtt/internal/wire": nil,
+		"mqtt":                {"devices", "mqtt/internal/wire", "mqtt/internal/tally"},
+		"mqtt/broker":         {"mqtt", "mqtt/internal/tally"},
+		"mqtt/unit":           {"mqtt", "mqtt/internal/wire", "devices"}, // devices for its catalogue alone
+		"mqtt/mqtttest":       {"mqtt", "mqtt/unit", "devices"},
+		"mqtt/internal/tally": nil,
+		"mqtt/internal/wire":  nil,
 
 		"metrics":                               nil,
 		"deployments/migrations":                nil,

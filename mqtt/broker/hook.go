@@ -9,7 +9,6 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/mqtt"
 	"github.com/foxbridge/foxbridge/mqtt/internal/tally"
 )
@@ -272,7 +271,7 @@ func (c *conn) tell(payload []byte) {
 // obituary makes the last will that a unit did not leave, which has no connection any
 // more and is said to be online. It is called with h.mu held.
 func (h *hook) obituary(unit string, m *member) *packets.Packet {
-	payload, err := mqtt.EncodeLink(devices.LinkReport{Session: m.session})
+	payload, err := mqtt.EncodeOffline(m.session)
 	m.session = ""
 	if err != nil {
 		h.log.Error("unit not said to be offline", "unit", unit, "err", err)
