@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -66,19 +67,152 @@ func (s *Service) AddClient(ctx context.Context, ownerEmail, name string) (c Cli
 	if err != nil {
 		return Client{}, "", err
 	}
-	secret = NewSecret()
-	c = Client{
-		ID:         NewClientID(),
-		Kind:       Personal,
-		Name:       name,
-		OwnerID:    owner.ID,
-		SecretHash: HashOf(secret),
-		CreatedAt:  s.now(),
-	}
+	c, secret = s.personal(NewClientID(), owner.ID, name)
 	if err := s.opts.Store.AddClient(ctx, c); err != nil {
 		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
 	}
 	return c, secret, nil
+}
+
+// personal makes a personal application with its first secret.
+func (s *Service) personal(id string, ownerID int64, name string) (c Client, secret string) {
+	secret = NewSecret()
+	now := s.now()
+	return Client{
+		ID: id, Kind: Personal, Status: Active, Name: name, OwnerID: ownerID, CreatedAt: now,
+		Secrets: []Secret{{Hash: HashOf(secret), CreatedAt: now}},
+	}, secret
+}
+
+// CommercialRequest asks for a commercial application.
+type CommercialRequest struct {
+	OwnerEmail   string
+	Name         string   // 1 to 100 characters
+	Description  string   // at most 500 characters; may be empty
+	HomePage     string   // an https URL, or empty
+	RedirectURIs []string // 1 to 10; see ValidRedirectURI
+	Scopes       []string // at least one of Options.Scopes
+	Public       bool
+	RequirePKCE  bool
+	RequireScope bool
+}
+
+const (
+	redirectURIsMax = 10
+	descriptionMax  = 500 // characters
+)
+
+// RequestCommercial registers a commercial application that an operator has yet to
+// approve, and gives its client_secret, which nothing can show again; a public one
+// has none. What cannot be stored is a *FieldError; of an owner without an account
+// its cause is ErrNotFound.
+func (s *Service) RequestCommercial(ctx context.Context, r CommercialRequest) (c Client, secret string, err error) {
+	if err := s.checkCommercial(&r); err != nil {
+		return Client{}, "", err
+	}
+	owner, err := s.owner(ctx, r.OwnerEmail)
+	if err != nil {
+		return Client{}, "", err
+	}
+	c, secret = s.commercial(NewClientID(), owner.ID, r)
+	if err := s.opts.Store.AddClient(ctx, c); err != nil {
+		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
+	}
+	return c, secret, nil
+}
+
+// commercial makes a commercial application that waits for an operator, with its
+// first secret unless it is a public one.
+func (s *Service) commercial(id string, ownerID int64, r CommercialRequest) (c Client, secret string) {
+	now := s.now()
+	c = Client{
+		ID: id, Kind: Commercial, Status: Pending, Name: r.Name, OwnerID: ownerID, CreatedAt: now,
+		Description: r.Description, HomePage: r.HomePage, RedirectURIs: r.RedirectURIs, Scope: NewScope(r.Scopes...),
+		Public: r.Public, RequirePKCE: r.RequirePKCE, RequireScope: r.RequireScope,
+	}
+	if !c.Public {
+		secret = NewSecret()
+		c.Secrets = []Secret{{Hash: HashOf(secret), CreatedAt: now}}
+	}
+	return c, secret
+}
+
+func (s *Service) checkCommercial(r *CommercialRequest) (err error) {
+	if r.Name, err = checkName(r.Name); err != nil {
+		return err
+	}
+	switch {
+	case !utf8.ValidString(r.Description) || utf8.RuneCountInString(r.Description) > descriptionMax || strings.ContainsFunc(r.Description, isForbidden):
+		return &FieldError{Field: "description", Problem: "is not text of at most 500 characters"}
+	case r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")):
+		return &FieldError{Field: "home page", Problem: "is not an https address"}
+	case len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > redirectURIsMax:
+		return &FieldError{Field: "redirect_uri", Problem: "must be given, at most 10 times"}
+	case slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !ValidRedirectURI(uri) }):
+		return &FieldError{Field: "redirect_uri", Problem: "is not an https address without fragment and user information, nor one of this machine"}
+	case len(r.Scopes) == 0 || slices.ContainsFunc(r.Scopes, func(name string) bool { return !slices.Contains(s.opts.Scopes, name) }):
+		return &FieldError{Field: "scope", Problem: "is not one of " + strings.Join(s.opts.Scopes, ", ")}
+	}
+	return nil
+}
+
+func isForbidden(r rune) bool { return unicode.IsControl(r) && r != '\n' }
+
+// Approve lets a Pending application be used; Reject does not. An application that is
+// not Pending is a *FieldError with the cause ErrNotFound.
+func (s *Service) Approve(ctx context.Context, clientID string) error {
+	return s.decide(ctx, clientID, Active)
+}
+
+// Reject refuses a Pending application; see Approve.
+func (s *Service) Reject(ctx context.Context, clientID string) error {
+	return s.decide(ctx, clientID, Rejected)
+}
+
+func (s *Service) decide(ctx context.Context, clientID string, to Status) error {
+	err := s.opts.Store.Decide(ctx, clientID, to)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return &FieldError{Field: "client_id", Problem: "names no pending application", Err: err}
+	case err != nil:
+		return fmt.Errorf("decide on client %s: %w", clientID, err)
+	}
+	return nil
+}
+
+// AddSecret gives an application a second client_secret, so that it can change over
+// without an outage. One that has two, has none by its nature, or is not there, is a
+// *FieldError.
+func (s *Service) AddSecret(ctx context.Context, clientID string) (secret string, err error) {
+	secret = NewSecret()
+	err = s.opts.Store.AddSecret(ctx, clientID, Secret{Hash: HashOf(secret), CreatedAt: s.now()})
+	switch {
+	case errors.Is(err, ErrExists):
+		return "", &FieldError{Field: "client_id", Problem: "has two secrets already", Err: err}
+	case errors.Is(err, ErrNotFound):
+		return "", &FieldError{Field: "client_id", Problem: "names no application that has secrets", Err: err}
+	case err != nil:
+		return "", fmt.Errorf("add secret to client %s: %w", clientID, err)
+	}
+	return secret, nil
+}
+
+// RemoveSecret ends a client_secret. One that is not there is a *FieldError.
+func (s *Service) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
+	err := s.opts.Store.RemoveSecret(ctx, clientID, secretID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return &FieldError{Field: "secret", Problem: "is not one of the application", Err: err}
+	case err != nil:
+		return fmt.Errorf("remove secret of client %s: %w", clientID, err)
+	}
+	return nil
+}
+
+// UserByEmail finds a person by sign-in name. One without an account is a
+// *FieldError with the cause ErrNotFound.
+func (s *Service) UserByEmail(ctx context.Context, email string) (User, error) {
+	return s.owner(ctx, email)
 }
 
 func (s *Service) owner(ctx context.Context, email string) (User, error) {

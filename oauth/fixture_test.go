@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"context"
 	"net/netip"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -122,13 +123,96 @@ func newServerOn(t testing.TB, db *groupcommit.SQLite, options ...func(*oauth.Op
 // with makes another Service like that of s, with other options.
 func (s *server) with(t testing.TB, options ...func(*oauth.Options)) *oauth.Service {
 	t.Helper()
-	o := oauth.Options{Store: s.store, Passwords: s.passwords, Now: s.clock.Now, Observer: s.seen}
+	o := oauth.Options{
+		Store: s.store, Passwords: s.passwords, Now: s.clock.Now, Observer: s.seen,
+		Issuer: issuer, Scopes: []string{"read", "write", "admin"},
+	}
 	for _, change := range options {
 		change(&o)
 	}
 	service, err := oauth.New(o)
 	require.NoError(t, err)
 	return service
+}
+
+// What every server is configured with, and what every commercial application has.
+const (
+	issuer      = "https://foxbridge.example"
+	redirectURI = "https://app.example/callback"
+	// challenge is the S256 of verifier (RFC 7636 appendix B).
+	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+)
+
+// request asks for a commercial application of Bob's for reading and writing.
+func (s *server) request(change ...func(*oauth.CommercialRequest)) oauth.CommercialRequest {
+	r := oauth.CommercialRequest{
+		OwnerEmail: bobEmail, Name: "Bob's app", Description: "Does things.\nMany.", HomePage: "https://app.example",
+		RedirectURIs: []string{redirectURI}, Scopes: []string{"write", "read"},
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+// application is a commercial one and its secret.
+type application struct {
+	oauth.Client
+	secret string // empty of a public one
+}
+
+// commercial gives an approved application.
+func (s *server) commercial(t testing.TB, change ...func(*oauth.CommercialRequest)) application {
+	t.Helper()
+	client, secret, err := s.RequestCommercial(t.Context(), s.request(change...))
+	require.NoError(t, err)
+	require.NoError(t, s.Approve(t.Context(), client.ID))
+	return application{client, secret}
+}
+
+func public(r *oauth.CommercialRequest)       { r.Public = true }
+func requirePKCE(r *oauth.CommercialRequest)  { r.RequirePKCE = true }
+func requireScope(r *oauth.CommercialRequest) { r.RequireScope = true }
+
+// ask is a right request to the authorization endpoint, with PKCE.
+func (a application) ask(change ...func(*oauth.AuthorizeRequest)) oauth.AuthorizeRequest {
+	r := oauth.AuthorizeRequest{
+		ResponseType: "code", ClientID: a.ID, RedirectURI: redirectURI, State: "xyz",
+		CodeChallenge: challenge, CodeChallengeMethod: "S256",
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+// consent has Alice say yes to all that is asked, and gives the address that follows.
+func (s *server) consent(t testing.TB, r oauth.AuthorizeRequest) *url.URL {
+	t.Helper()
+	asked, err := s.Authorize(t.Context(), r)
+	require.NoError(t, err)
+	to, err := s.Consent(t.Context(), asked, oauth.Consent{UserID: s.alice.ID, Ticket: oauth.HashOf(oauth.NewSecret()), Scope: asked.Scope})
+	require.NoError(t, err)
+	u, err := url.Parse(to)
+	require.NoError(t, err)
+	return u
+}
+
+// exchange is a right request for a code that was asked for with ask.
+func (a application) exchange(code string) oauth.TokenRequest {
+	return oauth.TokenRequest{
+		ClientID: a.ID, ClientSecret: a.secret, GrantType: oauth.GrantCode,
+		Code: code, RedirectURI: redirectURI, CodeVerifier: verifier, Address: home(),
+	}
+}
+
+// issue gives an application tokens for Alice.
+func (s *server) issue(t testing.TB, a application) oauth.Tokens {
+	t.Helper()
+	tokens, err := s.Token(t.Context(), a.exchange(s.consent(t, a.ask()).Query().Get("code")))
+	require.NoError(t, err)
+	return tokens
 }
 
 func home() netip.Addr { return netip.MustParseAddr("192.0.2.1") }

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// TokenRequest is a request to the token endpoint (RFC 6749 sections 4.3.2 and 6).
+// TokenRequest is a request to the token endpoint (RFC 6749 sections 4.1.3, 4.3.2,
+// 4.4.2 and 6).
 // An empty field is a parameter that was not given. Whatever a grant does not use,
 // it ignores.
 type TokenRequest struct {
@@ -20,6 +21,10 @@ type TokenRequest struct {
 	Username     string     // password grant
 	Password     string     // password grant
 	RefreshToken string     // refresh_token grant
+	Code         string     // authorization_code grant
+	RedirectURI  string     // authorization_code grant
+	CodeVerifier string     // authorization_code grant with PKCE
+	Scope        string     // refresh_token and client_credentials grant
 	Address      netip.Addr // the caller's; failed sign-ins are counted by it
 }
 
@@ -30,13 +35,18 @@ func (s *Service) Token(ctx context.Context, req TokenRequest) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, s.refuse("", err)
 	}
+	return s.issue(ctx, client, req)
+}
+
+// issue is what comes after the client has authenticated.
+func (s *Service) issue(ctx context.Context, client Client, req TokenRequest) (Tokens, error) {
 	// 2. Find the grant.
 	resolve, err := s.grant(req.GrantType)
 	if err != nil {
 		return Tokens{}, s.refuse(client.ID, err)
 	}
 	// 3. Check that this kind of application may use it.
-	if !slices.Contains(grantsOf(client.Kind), req.GrantType) {
+	if !slices.Contains(grantsOf(client), req.GrantType) {
 		return Tokens{}, s.refuse(client.ID, &Error{
 			Code: CodeUnauthorizedClient, Description: "The grant type is unauthorized for this client_id",
 			Reason: "grant not allowed for the application",
@@ -59,29 +69,67 @@ func (s *Service) Token(ctx context.Context, req TokenRequest) (Tokens, error) {
 	return tokens, nil
 }
 
-// authenticateClient finds the client that knows this secret. An unknown client_id
-// and a wrong secret get the same answer.
+// authenticateClient finds the client that knows this secret; of a public client its
+// name is enough, since what it redeems is bound to its code_verifier. An unknown
+// client_id and a wrong secret get the same answer.
 func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Client, error) {
-	if id == "" || secret == "" {
-		return Client{}, &Error{
-			Code: CodeInvalidClient, Description: "Client credentials were not found in the headers or body",
-			Reason: "client credentials missing",
-		}
+	if id == "" {
+		return Client{}, noCredentials()
 	}
 	if !isHex(id, clientIDDigits) {
 		return Client{}, invalidClient("client unknown")
 	}
-	given := HashOf(secret)
 	client, err := s.opts.Store.Client(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Client{}, invalidClient("client unknown")
 	case err != nil:
 		return Client{}, fmt.Errorf("find client: %w", err)
-	case subtle.ConstantTimeCompare(given[:], client.SecretHash[:]) != 1:
-		return Client{}, invalidClient("client secret wrong")
+	case client.Public && secret == "":
+	case secret == "":
+		return Client{}, noCredentials()
+	default:
+		if err := s.checkSecret(ctx, client, secret); err != nil {
+			return Client{}, err
+		}
+	}
+	if client.Status != Active {
+		return Client{}, notActive()
 	}
 	return client, nil
+}
+
+func notActive() *Error {
+	return &Error{Code: CodeUnauthorizedClient, Description: "The application is not approved", Reason: "application not active"}
+}
+
+// checkSecret tries the live secrets, and notes the use of the one that it is.
+func (s *Service) checkSecret(ctx context.Context, c Client, secret string) error {
+	given := HashOf(secret)
+	var found *Secret
+	for i, live := range c.Secrets {
+		if subtle.ConstantTimeCompare(given[:], live.Hash[:]) == 1 {
+			found = &c.Secrets[i]
+		}
+	}
+	if found == nil {
+		return invalidClient("client secret wrong")
+	}
+	now := s.now()
+	if now.Sub(found.LastUsedAt) < time.Minute {
+		return nil
+	}
+	if err := s.opts.Store.TouchSecret(ctx, found.ID, now); err != nil {
+		return fmt.Errorf("note use of a secret of client %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+func noCredentials() *Error {
+	return &Error{
+		Code: CodeInvalidClient, Description: "Client credentials were not found in the headers or body",
+		Reason: "client credentials missing",
+	}
 }
 
 func invalidClient(reason string) *Error {
@@ -101,6 +149,10 @@ func (s *Service) grant(name string) (resolver, error) {
 		return s.passwordGrant, nil
 	case GrantRefresh:
 		return s.refreshGrant, nil
+	case GrantCode:
+		return s.codeGrant, nil
+	case GrantClientCredentials:
+		return s.clientCredentialsGrant, nil
 	case "":
 		return nil, missing("grant_type")
 	default:
@@ -130,7 +182,8 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 	if req.Password == "" {
 		return nil, missing("password")
 	}
-	if err := s.signIn(ctx, c.OwnerID, req); err != nil {
+	try := attempt{req.Username, req.Password, req.Address, c}
+	if _, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID }); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (Tokens, bool, error) {
@@ -138,6 +191,7 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 		now := s.now()
 		_, err := s.opts.Store.Issue(ctx, Issuance{
 			ClientID:         c.ID,
+			Scope:            Unscoped,
 			UserID:           c.OwnerID,
 			GrantType:        GrantPassword,
 			Access:           HashOf(tokens.AccessToken),
@@ -162,16 +216,39 @@ func (s *Service) refreshGrant(_ context.Context, c Client, req TokenRequest) (i
 		return nil, invalidRefresh("refresh token malformed")
 	}
 	return func(ctx context.Context) (Tokens, bool, error) {
-		return s.rotate(ctx, c, req.RefreshToken)
+		scope, err := s.lesser(ctx, c, req)
+		if err != nil {
+			return Tokens{}, false, err
+		}
+		return s.rotate(ctx, c, req.RefreshToken, scope)
 	}, nil
+}
+
+// lesser is the scope of the new access token: equal to the grant's, or less if less
+// was asked for. Personal applications have always sent a scope for nothing.
+func (s *Service) lesser(ctx context.Context, c Client, req TokenRequest) (Scope, error) {
+	found, err := s.opts.Store.Token(ctx, HashOf(req.RefreshToken), s.now())
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && (found.Use != UseRefresh || found.ClientID != c.ID):
+		return nil, nil // Rotate says why: it may have been spent
+	case err != nil:
+		return nil, fmt.Errorf("find refresh token of client %s: %w", c.ID, err)
+	case req.Scope == "" || c.Kind == Personal:
+		return found.Scope, nil
+	}
+	scope, is := ParseScope(req.Scope)
+	if !is || !scope.Within(found.Scope) {
+		return nil, invalidScope()
+	}
+	return scope, nil
 }
 
 // rotate spends the refresh token old for its successor pair. Clients refresh twice
 // at once, or lose an answer on the way: the one that repeats old within the grace,
 // before it used the successor, gets the same pair.
-func (s *Service) rotate(ctx context.Context, c Client, old string) (t Tokens, fresh bool, err error) {
+func (s *Service) rotate(ctx context.Context, c Client, old string, scope Scope) (t Tokens, fresh bool, err error) {
 	now, nonce := s.now(), newNonce()
-	t = Tokens{ExpiresIn: s.opts.AccessLifetime}
+	t = Tokens{ExpiresIn: s.opts.AccessLifetime, Scope: scope}
 	if t.AccessToken, t.RefreshToken, err = successor(old, nonce); err != nil {
 		return Tokens{}, false, err
 	}
@@ -181,6 +258,7 @@ func (s *Service) rotate(ctx context.Context, c Client, old string) (t Tokens, f
 		Nonce:            nonce,
 		Access:           HashOf(t.AccessToken),
 		Refresh:          HashOf(t.RefreshToken),
+		Scope:            scope,
 		Now:              now,
 		AccessExpiresAt:  now.Add(s.opts.AccessLifetime),
 		RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
@@ -208,6 +286,7 @@ func (s *Service) rotate(ctx context.Context, c Client, old string) (t Tokens, f
 // replay derives the pair that old has been spent for, with what remains of its life.
 func replay(old string, r Rotated, now time.Time) (t Tokens, err error) {
 	// The access token outlives the grace, so that something always remains.
+	t.Scope = r.Scope
 	t.ExpiresIn = max(r.ExpiresAt.Sub(now).Truncate(time.Second), time.Second)
 	t.AccessToken, t.RefreshToken, err = successor(old, r.Nonce)
 	return t, err

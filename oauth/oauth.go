@@ -17,6 +17,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrExists says that a unique name is taken. Nothing was written.
 	ErrExists = errors.New("already exists")
+	// ErrSpent says that a code was redeemed before.
+	ErrSpent = errors.New("already spent")
 )
 
 // User is a person with an account.
@@ -28,55 +30,25 @@ type User struct {
 	CreatedAt    time.Time
 }
 
-// Kind says what an application may be used for, and so which grants it may use.
-type Kind string
-
-const (
-	// Personal applications belong to one user and reach that user's own homes only.
-	Personal Kind = "personal"
-)
-
-// Grant types of RFC 6749, as the grant_type parameter spells them.
-const (
-	GrantPassword = "password"
-	GrantRefresh  = "refresh_token"
-)
-
-// grantsOf is the one table of which kind of application may use which grant.
-func grantsOf(kind Kind) []string {
-	switch kind {
-	case Personal:
-		return []string{GrantPassword, GrantRefresh}
-	default:
-		return nil
-	}
-}
-
-// Client is a registered application.
-type Client struct {
-	ID         string // client_id: 32 lower-case hex digits
-	Kind       Kind
-	Name       string // chosen by its owner, shown in records; never empty
-	OwnerID    int64  // the User it belongs to
-	SecretHash Hash   // of client_secret
-	CreatedAt  time.Time
-}
-
 // Access is what a live access token stands for.
 type Access struct {
 	GrantID    int64
 	ClientID   string
 	ClientName string
-	UserID     int64
-	UserName   string
+	UserID     int64  // 0: the application itself, no person (client_credentials)
+	UserName   string // empty without a person
+	UserEmail  string // empty without a person
+	Scope      Scope
+	Sites      []int64 // where the scope holds; nil: at all of the person's sites
 	ExpiresAt  time.Time
 }
 
-// Tokens is the pair that a grant issues.
+// Tokens is what a grant issues.
 type Tokens struct {
 	AccessToken  string // 64 lower-case hex digits
-	RefreshToken string // 64 lower-case hex digits
+	RefreshToken string // 64 lower-case hex digits; empty for client_credentials
 	ExpiresIn    time.Duration
+	Scope        Scope
 }
 
 // Error is a refusal that the client may see; RFC 6749 section 5.2 gives its JSON
@@ -109,6 +81,8 @@ const (
 	CodeInvalidToken         = "invalid_token"
 	CodeUnauthorizedClient   = "unauthorized_client"
 	CodeUnsupportedGrantType = "unsupported_grant_type"
+	CodeInvalidScope         = "invalid_scope"
+	CodeAccessDenied         = "access_denied" // RFC 6749 section 4.1.2.1: the person said no
 	// CodeSlowDown is answered with 429: this account and address have failed too often.
 	CodeSlowDown = "slow_down"
 	// CodeUnavailable is answered with 503: the password queue is full.

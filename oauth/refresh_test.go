@@ -142,7 +142,7 @@ func TestAThousandParallelRefreshesGetOnePair(t *testing.T) {
 	s.seen.Issued()
 	var (
 		mu    sync.Mutex
-		pairs = map[oauth.Tokens]int{}
+		pairs = map[[2]string]int{} // access and refresh token
 		all   sync.WaitGroup
 	)
 	for range 1_000 {
@@ -153,16 +153,16 @@ func TestAThousandParallelRefreshesGetOnePair(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			pairs[tokens]++
+			pairs[[2]string{tokens.AccessToken, tokens.RefreshToken}]++
 		})
 	}
 	all.Wait()
 	require.Len(t, pairs, 1)
 	for pair, n := range pairs {
 		require.Equal(t, 1_000, n)
-		_, err := s.Authenticate(t.Context(), pair.AccessToken)
+		_, err := s.Authenticate(t.Context(), pair[0])
 		require.NoError(t, err)
-		_, err = s.Token(t.Context(), s.refresh(pair.RefreshToken))
+		_, err = s.Token(t.Context(), s.refresh(pair[1]))
 		require.NoError(t, err)
 	}
 	require.Len(t, s.seen.Issued(), 2, "one pair was issued, and its successor")

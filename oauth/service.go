@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -34,6 +36,12 @@ type Options struct {
 	Passwords *Passwords
 	Observer  Observer         // nil: nobody is told
 	Now       func() time.Time // the clock; nil: time.Now
+
+	// Issuer is the address of the server, without a slash at its end: the issuer of RFC
+	// 8414 section 2, and iss of RFC 9207.
+	Issuer string
+	// Scopes are the names that a commercial application may register for.
+	Scopes []string
 
 	AccessLifetime  time.Duration // of an access token; longer than Grace
 	RefreshLifetime time.Duration // of a refresh token; each rotation starts it anew
@@ -85,6 +93,8 @@ func (o *Options) check() error {
 		return errors.New("option Store is missing")
 	case o.Passwords == nil:
 		return errors.New("option Passwords is missing")
+	case strings.HasSuffix(o.Issuer, "/"):
+		return errors.New("option Issuer ends in a slash")
 	case o.Grace < 0:
 		return errors.New("option Grace is negative")
 	case o.AccessLifetime <= o.Grace:
@@ -101,6 +111,12 @@ func (o *Options) check() error {
 	}
 	return nil
 }
+
+// Issuer is that of the Options.
+func (s *Service) Issuer() string { return s.opts.Issuer }
+
+// Scopes are those of the Options.
+func (s *Service) Scopes() []string { return slices.Clone(s.opts.Scopes) }
 
 // nobody is the Observer of a Service that has none.
 type nobody struct{}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestTheOwnerGetsTokensForTheirPassword(t *testing.T) {
 	require.Positive(t, access.GrantID)
 	want := oauth.Access{
 		GrantID: access.GrantID, ClientID: s.aliceClient.ID, ClientName: "Alice's script",
-		UserID: s.alice.ID, UserName: "Alice", ExpiresAt: s.clock.Now().Add(time.Hour),
+		UserID: s.alice.ID, UserName: "Alice", UserEmail: aliceEmail, ExpiresAt: s.clock.Now().Add(time.Hour),
 	}
 	require.Empty(t, cmp.Diff(want, access))
 
@@ -95,7 +96,7 @@ func TestGrantsThatAreRefused(t *testing.T) {
 		"no username":      {func(r *oauth.TokenRequest) { r.Username = "" }, oauth.CodeInvalidRequest, "The username parameter is missing"},
 		"no password":      {func(r *oauth.TokenRequest) { r.Password = "" }, oauth.CodeInvalidRequest, "The password parameter is missing"},
 		"no refresh token": {func(r *oauth.TokenRequest) { r.GrantType = oauth.GrantRefresh }, oauth.CodeInvalidRequest, "The refresh_token parameter is missing"},
-		"code grant":       {func(r *oauth.TokenRequest) { r.GrantType = "authorization_code" }, oauth.CodeUnsupportedGrantType, "The grant type is not supported"},
+		"implicit grant":   {func(r *oauth.TokenRequest) { r.GrantType = "implicit" }, oauth.CodeUnsupportedGrantType, "The grant type is not supported"},
 		"upper case":       {func(r *oauth.TokenRequest) { r.GrantType = "Password" }, oauth.CodeUnsupportedGrantType, "The grant type is not supported"},
 	} {
 		req := s.signIn()
@@ -315,13 +316,16 @@ func TestAddClientGivesASecretThatTheStoreNeverSees(t *testing.T) {
 	require.Regexp(t, `^[0-9a-f]{32}$`, s.aliceClient.ID)
 	require.Regexp(t, `^[0-9a-f]{64}$`, s.aliceSecret)
 	want := oauth.Client{
-		ID: s.aliceClient.ID, Kind: oauth.Personal, Name: "Alice's script", OwnerID: s.alice.ID,
-		SecretHash: oauth.HashOf(s.aliceSecret), CreatedAt: s.clock.Now(),
+		ID: s.aliceClient.ID, Kind: oauth.Personal, Status: oauth.Active, Name: "Alice's script", OwnerID: s.alice.ID,
+		CreatedAt: s.clock.Now(), Secrets: []oauth.Secret{{Hash: oauth.HashOf(s.aliceSecret), CreatedAt: s.clock.Now()}},
 	}
 	clients, err := s.Clients(t.Context(), "", 10)
 	require.NoError(t, err)
 	require.Len(t, clients, 2)
-	require.Contains(t, clients, want)
+	i := slices.IndexFunc(clients, func(c oauth.Client) bool { return c.ID == want.ID })
+	require.Positive(t, clients[i].Secrets[0].ID)
+	want.Secrets[0].ID = clients[i].Secrets[0].ID
+	require.Empty(t, cmp.Diff(want, clients[i]))
 
 	for name, c := range map[string]struct{ owner, client, want string }{
 		"unknown owner": {"nobody@example.org", "N", "owner has no account"},
@@ -348,13 +352,14 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"FailureLimit":    func(o *oauth.Options) { o.FailureLimit = -1 },
 		"FailureWindow":   func(o *oauth.Options) { o.FailureWindow = time.Millisecond },
 		"Retention":       func(o *oauth.Options) { o.Retention = time.Minute },
+		"Issuer":          func(o *oauth.Options) { o.Issuer = issuer + "/" },
 	} {
 		o := oauth.Options{Store: s.store, Passwords: s.passwords}
 		_, err := oauth.New(o)
 		require.NoError(t, err)
 		change(&o)
 		_, err = oauth.New(o)
-		require.ErrorContains(t, err, "option "+name+" is ")
+		require.ErrorContains(t, err, "option "+name+" ")
 	}
 }
 
@@ -364,9 +369,19 @@ func TestTheFileNeverHoldsASecret(t *testing.T) {
 	db := migrationstest.SQLite(t)
 	s := newServerOn(t, db)
 
-	secrets := []string{alicePassword, bobPassword, s.aliceSecret, s.bobSecret}
+	app := s.commercial(t)
+	second, err := s.AddSecret(t.Context(), app.ID)
+	require.NoError(t, err)
+	code := s.consent(t, app.ask()).Query().Get("code")
+	exchanged, err := s.Token(t.Context(), app.exchange(code))
+	require.NoError(t, err)
+	_, session, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	require.NoError(t, err)
 	tokens := s.first(t)
-	secrets = append(secrets, tokens.AccessToken, tokens.RefreshToken)
+	secrets := []string{
+		alicePassword, bobPassword, s.aliceSecret, s.bobSecret, app.secret, second, code, verifier, session,
+		exchanged.AccessToken, exchanged.RefreshToken, tokens.AccessToken, tokens.RefreshToken,
+	}
 	for range 5 {
 		old := tokens.RefreshToken
 		var err error
@@ -378,7 +393,7 @@ func TestTheFileNeverHoldsASecret(t *testing.T) {
 	}
 	mistaken := s.wrong()
 	mistaken.Username = "typed in the wrong field"
-	_, err := s.Token(t.Context(), mistaken)
+	_, err = s.Token(t.Context(), mistaken)
 	refused(t, err, oauth.CodeInvalidGrant)
 	secrets = append(secrets, mistaken.Username, mistaken.Password)
 

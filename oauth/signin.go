@@ -8,21 +8,36 @@ import (
 	"time"
 )
 
-// signIn checks username and password of the user with the id owner. Every other
+// attempt is somebody's try to be let in.
+type attempt struct {
+	username, password string
+	address            netip.Addr
+	client             Client // through which it comes; zero in the browser
+}
+
+// who holds the places that the attempt takes among the workers.
+func (a attempt) who() string {
+	if a.client.ID != "" {
+		return a.client.ID
+	}
+	return host(a.address)
+}
+
+// signIn checks a username and password, and that accept takes the user. Every other
 // pair gets the same refusal at the same cost, one verification: an unknown user, a
-// wrong password, and the right one of somebody else.
+// wrong password, and the right one of somebody whom accept does not take.
 //
 // After FailureLimit failures within FailureWindow, one account waits at one
 // address. Both the count before the verification and the one after it tell: of a
 // flood of parallel guesses no more than FailureLimit get an answer that says
 // anything about the password.
-func (s *Service) signIn(ctx context.Context, owner int64, req TokenRequest) error {
-	email, named := NormalizeEmail(req.Username)
+func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) bool) (u User, err error) {
+	email, named := NormalizeEmail(try.username)
 	if !named {
-		email = req.Username
+		email = try.username
 	}
-	key := failureKey(email, req.Address, owner)
-	return s.opts.Passwords.run(ctx, req.ClientID, func() error {
+	key := failureKey(email, try.address, try.client.OwnerID)
+	err = s.opts.Passwords.run(ctx, try.who(), func() error {
 		before, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
 		if err != nil {
 			return fmt.Errorf("count failed sign-ins: %w", err)
@@ -30,26 +45,31 @@ func (s *Service) signIn(ctx context.Context, owner int64, req TokenRequest) err
 		if before.Count >= s.opts.FailureLimit {
 			return s.slowDown(before)
 		}
-		right, err := s.verify(ctx, owner, email, named, req.Password)
+		var right bool
+		u, right, err = s.verify(ctx, email, named, try.password)
 		if err != nil {
 			return err
 		}
 		// A caller that hangs up now must not escape the count.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 		defer cancel()
-		if right {
+		if right && accept(u) {
 			return s.countRight(ctx, key)
 		}
 		return s.countWrong(ctx, key)
 	})
+	if err != nil {
+		return User{}, err
+	}
+	return u, nil
 }
 
 // countTimeout bounds the count after a verification, which the caller cannot cancel.
 const countTimeout = 10 * time.Second
 
-// verify tells whether this is the owner's name and password. It costs one
-// verification whatever the answer.
-func (s *Service) verify(ctx context.Context, owner int64, email string, named bool, password string) (bool, error) {
+// verify finds the user with this name and tells whether this is the password. It
+// costs one verification whatever the answer.
+func (s *Service) verify(ctx context.Context, email string, named bool, password string) (User, bool, error) {
 	user := User{PasswordHash: s.opts.Passwords.dummy}
 	if named {
 		found, err := s.opts.Store.UserByEmail(ctx, email)
@@ -57,14 +77,14 @@ func (s *Service) verify(ctx context.Context, owner int64, email string, named b
 		case err == nil:
 			user = found
 		case !errors.Is(err, ErrNotFound):
-			return false, fmt.Errorf("find user: %w", err)
+			return User{}, false, fmt.Errorf("find user: %w", err)
 		}
 	}
 	right, err := s.opts.Passwords.matches(password, user.PasswordHash)
 	if err != nil {
-		return false, fmt.Errorf("verify password of user %d: %w", user.ID, err)
+		return User{}, false, fmt.Errorf("verify password of user %d: %w", user.ID, err)
 	}
-	return right && user.ID == owner, nil
+	return user, right, nil
 }
 
 func (s *Service) countRight(ctx context.Context, key Hash) error {
@@ -102,7 +122,8 @@ func (s *Service) slowDown(f Failures) *Error {
 
 // failureKey names an account at an address without keeping what was typed. The
 // failures of an application count against its own owner alone: nobody else gets in
-// by it, so with it nobody may keep somebody else out.
+// by it, so with it nobody may keep somebody else out. In the browser there is no
+// owner.
 func failureKey(account string, address netip.Addr, owner int64) Hash {
 	return HashOf(fmt.Sprintf("%s\x00%s\x00%d", account, host(address), owner))
 }

@@ -119,18 +119,6 @@ func TestAnotherApplicationDoesNotStartTheCountAnew(t *testing.T) {
 	refused(t, err, oauth.CodeSlowDown)
 }
 
-func TestSomebodyElsesApplicationCannotLockAPersonOut(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	foreign := s.wrong() // Alice's name, from where Alice is
-	foreign.ClientID, foreign.ClientSecret = s.bobClient.ID, s.bobSecret
-	fail(t, s, foreign, 10)
-	_, err := s.Token(t.Context(), foreign)
-	refused(t, err, oauth.CodeSlowDown)
-	_, err = s.Token(t.Context(), s.signIn())
-	require.NoError(t, err)
-}
-
 func TestASuccessDoesNotClearFailures(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -188,8 +176,7 @@ func TestAFloodInParallelLearnsNothingPastTenFailures(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, 10, count[oauth.CodeInvalidGrant])
-	require.Equal(t, 290, count[oauth.CodeSlowDown]+count[oauth.CodeUnavailable], "the others are not told whether they were right")
+	require.Equal(t, map[string]int{oauth.CodeInvalidGrant: 10, oauth.CodeSlowDown: 290}, count)
 	require.LessOrEqual(t, s.passwords.Stats().Hashes, uint64(3+10+4), "past ten, only what was already being hashed is")
 }
 

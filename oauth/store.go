@@ -14,19 +14,48 @@ type Store interface {
 	AddUser(ctx context.Context, u User) (int64, error)
 	// UserByEmail finds the user with this normalized name, or ErrNotFound.
 	UserByEmail(ctx context.Context, email string) (User, error)
+	// User finds a user by ID, or ErrNotFound.
+	User(ctx context.Context, id int64) (User, error)
 	// Users lists users by ID, those above after, limit at the most.
 	Users(ctx context.Context, after int64, limit int) ([]User, error)
 
-	// AddClient inserts c. A taken ID is ErrExists; an unknown owner is ErrNotFound.
+	// AddClient inserts c with its secrets, whose IDs are the store's to give. A taken
+	// ID is ErrExists; an unknown owner is ErrNotFound.
 	AddClient(ctx context.Context, c Client) error
+	// AddClientWithin is AddClient, unless the owner has limit clients of that kind and
+	// status already: then it is ErrTooMany. Of any number of concurrent calls no more
+	// succeed than that.
+	AddClientWithin(ctx context.Context, c Client, limit int) error
+	// Decide gives a Pending client the status, or is ErrNotFound if there is no such
+	// Pending one.
+	Decide(ctx context.Context, clientID string, to Status) error
+	// AddSecret adds a secret to a client that has fewer than SecretsMax; otherwise it
+	// is ErrExists. An unknown or a public client is ErrNotFound.
+	AddSecret(ctx context.Context, clientID string, s Secret) error
+	// RemoveSecret ends a secret of the client, or is ErrNotFound.
+	RemoveSecret(ctx context.Context, clientID string, secretID int64) error
+	// TouchSecret notes when a secret was used. One that has ended is no error.
+	TouchSecret(ctx context.Context, secretID int64, now time.Time) error
 	// Client finds a client by its client_id, or ErrNotFound.
 	Client(ctx context.Context, id string) (Client, error)
 	// Clients lists clients by ID, those above after, limit at the most.
 	Clients(ctx context.Context, after string, limit int) ([]Client, error)
+	// ClientsOf lists the clients of an owner by ID, limit at the most.
+	ClientsOf(ctx context.Context, ownerID int64, limit int) ([]Client, error)
 
 	// Issue inserts a grant with its first pair of tokens, in one transaction, and
 	// returns the grant's ID.
 	Issue(ctx context.Context, i Issuance) (int64, error)
+	// AddCode inserts an authorization code. A Ticket that an earlier code has is
+	// ErrExists.
+	AddCode(ctx context.Context, c Code) error
+	// Redeem spends a code and inserts a grant with its first pair, in one transaction,
+	// so that of any number of concurrent calls with one code one succeeds. A code that
+	// is unknown, expired (ExpiresAt not after r.Now) and unspent, of another client, made for another
+	// redirect URI (unless r.RedirectURI is empty and the code has a challenge) or another
+	// challenge is ErrNotFound and changes nothing. A code of this client that was spent
+	// before is ErrSpent, and the grant that it gave is revoked now (RFC 6749 section 4.1.2).
+	Redeem(ctx context.Context, r Redemption) (Redeemed, error)
 	// Rotate spends a refresh token, in one transaction, so that of any number of
 	// concurrent calls with one token one rotates it and the rest see what that one
 	// left. Its result says which:
@@ -42,9 +71,32 @@ type Store interface {
 	// A token that is unknown, expired (ExpiresAt not after r.Now), of a revoked grant,
 	// or of another client than r.ClientID is ErrNotFound and changes nothing.
 	Rotate(ctx context.Context, r Rotation) (Rotated, error)
+	// Token finds what is known of a live token of either use: not expired, of no
+	// revoked grant, and unspent if it is a refresh token. Otherwise it is ErrNotFound.
+	Token(ctx context.Context, token Hash, now time.Time) (Token, error)
+	// Revoke ends a token of the client: an access token alone, with a refresh token the whole
+	// grant. A token that is not there, not live or another client's changes nothing
+	// and is no error.
+	Revoke(ctx context.Context, clientID string, token Hash, now time.Time) error
 	// Access finds what a live access token stands for. An unknown one, one whose
 	// ExpiresAt is not after now, and one of a revoked grant is ErrNotFound.
 	Access(ctx context.Context, token Hash, now time.Time) (Access, error)
+
+	// Grants lists the live grants of a user: not revoked, with a token that has not
+	// expired. Those to one client with the same scope and the same sites are one
+	// entry; that to which one was given last comes first; limit at the most.
+	Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]Grant, error)
+	// Disconnect revokes the live grants of a user to a client, now, and ends the codes
+	// that were not spent. It returns how many grants and codes that were.
+	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error)
+
+	// AddSession inserts a session. An unknown user is ErrNotFound.
+	AddSession(ctx context.Context, s Session) error
+	// Session finds the user of a live session: one whose ExpiresAt is after now.
+	// Otherwise it is ErrNotFound.
+	Session(ctx context.Context, session Hash, now time.Time) (User, error)
+	// EndSession deletes a session. One that is not there is no error.
+	EndSession(ctx context.Context, session Hash) error
 
 	// Failures counts the failed sign-ins of key since then (exclusive), and gives the
 	// time of the oldest of them (zero if there are none).
@@ -52,8 +104,8 @@ type Store interface {
 	// AddFailure records a failed sign-in of key at now, then counts as Failures does.
 	AddFailure(ctx context.Context, key Hash, now, since time.Time) (Failures, error)
 
-	// Purge deletes what no answer depends on any more: access tokens that expired
-	// before then, refresh tokens that expired before then, grants left without
+	// Purge deletes what no answer depends on any more: codes and sessions that expired
+	// before then, access tokens that expired before then, refresh tokens that expired before then, grants left without
 	// tokens, failures before then. It deletes limit rows of each at the most, and
 	// returns how many it deleted in all.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
@@ -62,10 +114,12 @@ type Store interface {
 // Issuance is a new grant and its first pair.
 type Issuance struct {
 	ClientID         string
-	UserID           int64
+	UserID           int64  // 0: nobody's, the application's own
 	GrantType        string // grant_type that began it
+	Scope            Scope
+	Sites            []int64 // nil: all
 	Access           Hash
-	Refresh          Hash
+	Refresh          Hash // zero: none is issued, and RefreshExpiresAt does not count
 	Now              time.Time
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
@@ -78,6 +132,7 @@ type Rotation struct {
 	Nonce            Nonce // makes the successor pair, together with the old token itself
 	Access           Hash  // of the successor pair
 	Refresh          Hash
+	Scope            Scope // of the new access token, within the grant's; nil: the grant's own
 	Now              time.Time
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
@@ -94,13 +149,78 @@ const (
 	Reuse
 )
 
-// Rotated is the result of Store.Rotate. Nonce and ExpiresAt are set for Rotate
-// (as given) and Replay (as stored).
+// Rotated is the result of Store.Rotate. Nonce, ExpiresAt and Scope, which is that of
+// the successor's access token, are set for Rotate (as given) and Replay (as stored).
 type Rotated struct {
 	Outcome   RotationOutcome
 	GrantID   int64
 	UserID    int64
 	Nonce     Nonce
+	ExpiresAt time.Time
+	Scope     Scope
+}
+
+// Code is a new authorization code.
+type Code struct {
+	Hash        Hash
+	Ticket      Hash // of the page on which the person consented
+	ClientID    string
+	UserID      int64
+	RedirectURI string
+	Challenge   string // S256 of the verifier (RFC 7636 section 4.2); empty without PKCE
+	Scope       Scope
+	Sites       []int64
+	Now         time.Time
+	ExpiresAt   time.Time
+}
+
+// Redemption asks to spend a code.
+type Redemption struct {
+	Code             Hash
+	ClientID         string
+	RedirectURI      string
+	Challenge        string // of the verifier that was presented; empty without one
+	Access           Hash
+	Refresh          Hash
+	Now              time.Time
+	AccessExpiresAt  time.Time
+	RefreshExpiresAt time.Time
+}
+
+// Redeemed is what a code gave.
+type Redeemed struct {
+	GrantID int64
+	UserID  int64
+	Scope   Scope
+	Sites   []int64
+}
+
+// Use says what a token is for.
+type Use string
+
+// Uses of a Token.
+const (
+	UseAccess  Use = "access_token"
+	UseRefresh Use = "refresh_token"
+)
+
+// Token is what is known of a live token.
+type Token struct {
+	Use       Use
+	GrantID   int64
+	ClientID  string
+	UserID    int64  // 0: nobody's
+	UserEmail string // empty: nobody's
+	Scope     Scope  // of an access token its own, of a refresh token the grant's
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Session is a browser in which somebody is signed in.
+type Session struct {
+	Hash      Hash // of the cookie's value
+	UserID    int64
+	CreatedAt time.Time
 	ExpiresAt time.Time
 }
 

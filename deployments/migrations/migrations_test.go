@@ -17,8 +17,9 @@ import (
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
 )
 
-// onBoth runs test on an empty database of each dialect. open opens it once more.
-func onBoth(t *testing.T, test func(t *testing.T, d migrations.Dialect, open func() *sql.DB)) {
+// onBoth runs test on an empty database of each dialect, which is at dsn. open opens
+// it once more.
+func onBoth(t *testing.T, test func(t *testing.T, d migrations.Dialect, dsn string, open func() *sql.DB)) {
 	t.Parallel()
 	for _, d := range []migrations.Dialect{migrations.SQLite, migrations.Postgres} {
 		t.Run(string(d), func(t *testing.T) {
@@ -27,7 +28,7 @@ func onBoth(t *testing.T, test func(t *testing.T, d migrations.Dialect, open fun
 			if d == migrations.Postgres {
 				dsn = migrationstest.PostgresDSN(t)
 			}
-			test(t, d, func() *sql.DB {
+			test(t, d, dsn, func() *sql.DB {
 				db, err := migrations.Open(d, dsn)
 				require.NoError(t, err)
 				t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -58,7 +59,7 @@ func TestDialectsHaveTheSameSteps(t *testing.T) {
 }
 
 func TestApplyThenCheck(t *testing.T) {
-	onBoth(t, func(t *testing.T, d migrations.Dialect, open func() *sql.DB) {
+	onBoth(t, func(t *testing.T, d migrations.Dialect, _ string, open func() *sql.DB) {
 		db := open()
 		require.NoError(t, migrations.Apply(t.Context(), db, d))
 		require.NoError(t, migrations.Check(t.Context(), db, d))
@@ -66,7 +67,7 @@ func TestApplyThenCheck(t *testing.T) {
 }
 
 func TestApplyAgainChangesNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, d migrations.Dialect, open func() *sql.DB) {
+	onBoth(t, func(t *testing.T, d migrations.Dialect, _ string, open func() *sql.DB) {
 		db := open()
 		require.NoError(t, migrations.Apply(t.Context(), db, d))
 		before, steps := columns(t, db, d), history(t, db)
@@ -105,7 +106,7 @@ func TestApplyByManyAtOnceOnPostgres(t *testing.T) {
 }
 
 func TestCheckOfEmptyDatabase(t *testing.T) {
-	onBoth(t, func(t *testing.T, d migrations.Dialect, open func() *sql.DB) {
+	onBoth(t, func(t *testing.T, d migrations.Dialect, _ string, open func() *sql.DB) {
 		db := open()
 		schema := requireSchema(t, migrations.Check(t.Context(), db, d))
 		require.Zero(t, schema.Have)
@@ -116,7 +117,7 @@ func TestCheckOfEmptyDatabase(t *testing.T) {
 }
 
 func TestCheckOfOlderSchema(t *testing.T) {
-	onBoth(t, func(t *testing.T, d migrations.Dialect, open func() *sql.DB) {
+	onBoth(t, func(t *testing.T, d migrations.Dialect, _ string, open func() *sql.DB) {
 		db := open()
 		require.NoError(t, migrations.Apply(t.Context(), db, d))
 		exec(t, db, "DELETE FROM goose_db_version WHERE version_id > 1")
@@ -127,7 +128,7 @@ func TestCheckOfOlderSchema(t *testing.T) {
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
-	onBoth(t, func(t *testing.T, d migrations.Dialect, open func() *sql.DB) {
+	onBoth(t, func(t *testing.T, d migrations.Dialect, _ string, open func() *sql.DB) {
 		db := open()
 		require.NoError(t, migrations.Apply(t.Context(), db, d))
 		insert := map[migrations.Dialect]string{
@@ -265,7 +266,7 @@ func columns(t *testing.T, db *sql.DB, d migrations.Dialect) map[string]column {
 func kind(t *testing.T, typ string) string {
 	t.Helper()
 	switch typ {
-	case "TEXT", "text", "uuid", "json", "jsonb":
+	case "TEXT", "text", "uuid", "json", "jsonb", "ARRAY": // SQLite has an array as JSON
 		return "text"
 	case "BLOB", "bytea":
 		return "bytes"

@@ -43,21 +43,27 @@ func BearerStatus(refusal *oauth.Error) int {
 }
 
 // WWWAuthenticate is the challenge that goes with a refusal of Caller (RFC 6750
-// section 3). It names no error if no token was given, and it is empty if err is no
-// such refusal.
-func WWWAuthenticate(err error) string {
+// section 3), with the address of the metadata (RFC 9728 section 5.1) if there is
+// some. It names no error if no token was given, and it is empty if err is no such
+// refusal.
+func (h *Handler) WWWAuthenticate(err error) string {
 	refusal, ok := errors.AsType[*oauth.Error](err)
-	switch {
-	case !ok:
+	if !ok {
 		return ""
+	}
+	challenge := `Bearer realm="` + realm + `"`
+	switch {
 	case errors.Is(refusal, ErrNoToken):
-		return `Bearer realm="` + realm + `"`
-	case refusal.Code == oauth.CodeInvalidToken, refusal.Code == oauth.CodeInvalidRequest:
+	case refusal.Code == oauth.CodeInvalidToken, refusal.Code == oauth.CodeInvalidRequest, refusal.Code == codeInsufficientScope:
 		// Descriptions are our own sentences, without a quote to escape.
-		return `Bearer realm="` + realm + `", error="` + refusal.Code + `", error_description="` + refusal.Description + `"`
+		challenge += `, error="` + refusal.Code + `", error_description="` + refusal.Description + `"`
 	default:
 		return ""
 	}
+	if issuer := h.service.Issuer(); issuer != "" {
+		challenge += `, resource_metadata="` + issuer + pathProtectedResource + `"`
+	}
+	return challenge
 }
 
 // bearerToken finds the one token of a request.

@@ -80,10 +80,11 @@ func TestRequestsWithoutACaller(t *testing.T) {
 	s := newServer(t, nil)
 	token := tokens(t, s.post(form, s.signIn().Encode())).AccessToken
 	const (
-		none    = `Bearer realm="foxbridge"`
-		invalid = `Bearer realm="foxbridge", error="invalid_token", error_description="The access token provided is invalid"`
-		twice   = `Bearer realm="foxbridge", error="invalid_request", error_description="More than one access token was given"`
-		large   = `Bearer realm="foxbridge", error="invalid_request", error_description="The request body is too large"`
+		about   = `, resource_metadata="https://foxbridge.example/.well-known/oauth-protected-resource"`
+		none    = `Bearer realm="foxbridge"` + about
+		invalid = `Bearer realm="foxbridge", error="invalid_token", error_description="The access token provided is invalid"` + about
+		twice   = `Bearer realm="foxbridge", error="invalid_request", error_description="More than one access token was given"` + about
+		large   = `Bearer realm="foxbridge", error="invalid_request", error_description="The request body is too large"` + about
 	)
 	for name, c := range map[string]struct {
 		request   *http.Request
@@ -115,14 +116,14 @@ func TestRequestsWithoutACaller(t *testing.T) {
 		require.ErrorAs(t, err, &refusal, name)
 		require.Equal(t, c.code, refusal.Code, name)
 		require.Equal(t, c.status, oauthhttp.BearerStatus(refusal), name)
-		require.Equal(t, c.challenge, oauthhttp.WWWAuthenticate(err), name)
+		require.Equal(t, c.challenge, s.handler.WWWAuthenticate(err), name)
 		require.Equal(t, c.challenge == none, errors.Is(err, oauthhttp.ErrNoToken), name)
 		require.Equal(t, []string{refusal.Reason}, s.seen.Seen(), name)
 		require.NotContains(t, err.Error(), token, name)
 	}
 	s.Advance(time.Hour)
 	_, err := s.handler.Caller(request("GET", path, "", authorization, "Bearer "+token))
-	require.Equal(t, invalid, oauthhttp.WWWAuthenticate(err), "expired")
+	require.Equal(t, invalid, s.handler.WWWAuthenticate(err), "expired")
 	require.Empty(t, s.log.Lines(), "it is for the caller to log")
 }
 
@@ -150,7 +151,8 @@ func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestNoChallengeForOtherErrors(t *testing.T) {
 	t.Parallel()
-	require.Empty(t, oauthhttp.WWWAuthenticate(nil))
-	require.Empty(t, oauthhttp.WWWAuthenticate(io.EOF))
-	require.Empty(t, oauthhttp.WWWAuthenticate(&oauth.Error{Code: oauth.CodeInvalidGrant}))
+	h := newServer(t, nil).handler
+	require.Empty(t, h.WWWAuthenticate(nil))
+	require.Empty(t, h.WWWAuthenticate(io.EOF))
+	require.Empty(t, h.WWWAuthenticate(&oauth.Error{Code: oauth.CodeInvalidGrant}))
 }

@@ -1,6 +1,6 @@
-// Package oauthhttp is the authorization server over HTTP: the token endpoint of RFC
-// 6749, and the way from a request of the API to the access token it carries (RFC
-// 6750).
+// Package oauthhttp is the authorization server over HTTP: the endpoints that
+// applications call (RFC 6749, 7009, 7662, 8414, 9728), and the way from a request of
+// the API to the access token it carries (RFC 6750).
 package oauthhttp
 
 import (
@@ -46,10 +46,39 @@ func New(o Options) *Handler {
 	return h
 }
 
-// Register adds the endpoints to r. They answer all methods themselves.
+// Paths of the endpoints that applications know. That of the authorization endpoint
+// stands here for the metadata: people go there.
+const (
+	pathAuthorize           = "/oauth2/authorize"
+	pathToken               = "/oauth2/token" //nolint:gosec // a path, no credential
+	pathRevoke              = "/oauth2/revoke"
+	pathIntrospect          = "/oauth2/introspect"
+	pathUserinfo            = "/oauth2/userinfo"
+	pathAuthorizationServer = "/.well-known/oauth-authorization-server" // RFC 8414 section 3
+	pathProtectedResource   = "/.well-known/oauth-protected-resource"   // RFC 9728 section 3
+)
+
+// Register adds the endpoints to r, with and without a slash at their end. They
+// answer all methods themselves. Without an oauth.Options.Issuer there is no metadata
+// to give, and none is served.
 func (h *Handler) Register(r *mux.Router) {
-	r.HandleFunc("/oauth2/token", h.token)
-	r.HandleFunc("/oauth2/token/", h.token)
+	post := []string{http.MethodPost}
+	endpoints := map[string]*endpoint{
+		pathToken:      {name: "token", methods: post, serve: h.token},
+		pathRevoke:     {name: "revocation", methods: post, serve: h.revoke},
+		pathIntrospect: {name: "introspection", methods: post, serve: h.introspect, always401: true},
+		pathUserinfo:   {name: "userinfo", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: h.userinfo, bearer: true},
+	}
+	if h.service.Issuer() != "" {
+		get := []string{http.MethodGet, http.MethodHead}
+		endpoints[pathAuthorizationServer] = &endpoint{name: "metadata", methods: get, serve: h.authorizationServer(r), cache: metadataCache}
+		endpoints[pathProtectedResource] = &endpoint{name: "metadata", methods: get, serve: h.protectedResource, cache: metadataCache}
+	}
+	for path, e := range endpoints {
+		e.Handler = h
+		r.Handle(path, e)
+		r.Handle(path+"/", e)
+	}
 }
 
 // connection is the address of the other end of r's connection.

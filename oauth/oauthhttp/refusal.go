@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/foxbridge/foxbridge/oauth"
@@ -23,27 +24,24 @@ type failure struct {
 	Description string `json:"error_description"`
 }
 
-// refuse answers what the Service never saw.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refusal *oauth.Error) {
-	h.refused(refusal.Reason)
-	h.answer(w, r, refusal)
-}
-
-// answer turns any error into the answer for it, and logs one line. What it does not
+// fail turns any error into the answer for it, and logs one line. What it does not
 // know shows nothing of its inside.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error) {
+func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := errors.AsType[*oauth.Error](err)
 	if !ok {
-		refusal = h.unknown(r, err)
+		refusal = e.unknown(r, err)
 	} else {
-		h.logRefusal(r, refusal)
+		e.logRefusal(r, refusal)
 	}
 	status := statusOf(r, refusal)
-	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Basic realm="`+realm+`"`)
+	if e.always401 && refusal.Code == oauth.CodeInvalidClient {
+		status = http.StatusUnauthorized
+	}
+	if challenge := e.challenge(status, refusal); challenge != "" {
+		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	if status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", http.MethodPost)
+		w.Header().Set("Allow", strings.Join(e.methods, ", "))
 	}
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
@@ -51,29 +49,41 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, status, failure{refusal.Code, refusal.Description})
 }
 
+// challenge is the WWW-Authenticate of a refusal; empty for none.
+func (e *endpoint) challenge(status int, refusal *oauth.Error) string {
+	switch {
+	case e.bearer && status != http.StatusMethodNotAllowed:
+		return e.WWWAuthenticate(refusal)
+	case status == http.StatusUnauthorized:
+		return `Basic realm="` + realm + `"`
+	default:
+		return ""
+	}
+}
+
 // unknown is the refusal that stands for an error that is none.
-func (h *Handler) unknown(r *http.Request, err error) *oauth.Error {
+func (e *endpoint) unknown(r *http.Request, err error) *oauth.Error {
 	if r.Context().Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		h.log.LogAttrs(r.Context(), slog.LevelInfo, "token request given up", slog.Any("err", err))
+		e.log.LogAttrs(r.Context(), slog.LevelInfo, e.name+" request given up", slog.Any("err", err))
 		return &oauth.Error{
 			Code: oauth.CodeUnavailable, Description: "The request was given up; try again", RetryAfter: time.Second,
 		}
 	}
-	h.log.LogAttrs(r.Context(), slog.LevelError, "token request failed", slog.Any("err", err))
+	e.log.LogAttrs(r.Context(), slog.LevelError, e.name+" request failed", slog.Any("err", err))
 	return &oauth.Error{Code: codeServerError, Description: "The server failed"}
 }
 
 // logRefusal names the client only once it has proved to be that client.
-func (h *Handler) logRefusal(r *http.Request, refusal *oauth.Error) {
+func (e *endpoint) logRefusal(r *http.Request, refusal *oauth.Error) {
 	attrs := []slog.Attr{
 		slog.String("error", refusal.Code),
 		slog.String("reason", refusal.Reason),
-		slog.String("remote", h.address(r).String()),
+		slog.String("remote", e.address(r).String()),
 	}
 	if refusal.ClientID != "" {
 		attrs = append(attrs, slog.String("client_id", refusal.ClientID))
 	}
-	h.log.LogAttrs(r.Context(), slog.LevelInfo, "token request refused", attrs...)
+	e.log.LogAttrs(r.Context(), slog.LevelInfo, e.name+" request refused", attrs...)
 }
 
 // statusOf is the table from refusals to HTTP.
@@ -93,6 +103,10 @@ func statusOf(r *http.Request, refusal *oauth.Error) int {
 			return http.StatusUnauthorized
 		}
 		return http.StatusBadRequest
+	case oauth.CodeInvalidToken:
+		return http.StatusUnauthorized
+	case codeInsufficientScope:
+		return http.StatusForbidden
 	case oauth.CodeSlowDown:
 		return http.StatusTooManyRequests
 	case oauth.CodeUnavailable:

@@ -26,24 +26,57 @@ const (
 	mediaJSON      = "application/json"
 )
 
-// parseTokenRequest reads the parameters of a token request and its client's
-// credentials: everything but the address. It reads the body, in any of the three
-// forms that clients send, and the Authorization header; never the query, for that
-// ends up in logs. An empty parameter is one that was not given, and one that is not
-// known is ignored (RFC 6749 section 3.2).
-func parseTokenRequest(w http.ResponseWriter, r *http.Request) (oauth.TokenRequest, *oauth.Error) {
+// parseTokenRequest reads a token request: everything but the address.
+func parseTokenRequest(w http.ResponseWriter, r *http.Request) (req oauth.TokenRequest, refusal *oauth.Error) {
+	refusal = parse(w, r, map[string]*string{
+		paramClientID:     &req.ClientID,
+		paramClientSecret: &req.ClientSecret,
+		"grant_type":      &req.GrantType,
+		"username":        &req.Username,
+		"password":        &req.Password,
+		"refresh_token":   &req.RefreshToken,
+		"code":            &req.Code,
+		"redirect_uri":    &req.RedirectURI,
+		"code_verifier":   &req.CodeVerifier,
+		paramScope:        &req.Scope,
+	})
+	return req, refusal
+}
+
+// parseClientRequest reads a request about a token.
+func parseClientRequest(w http.ResponseWriter, r *http.Request) (req oauth.ClientRequest, refusal *oauth.Error) {
+	var hint string // which changes nothing, but must be given once
+	refusal = parse(w, r, map[string]*string{
+		paramClientID:     &req.ClientID,
+		paramClientSecret: &req.ClientSecret,
+		"token":           &req.Token,
+		"token_type_hint": &hint,
+	})
+	return req, refusal
+}
+
+// Parameters with rules of their own.
+const (
+	paramClientID     = "client_id"
+	paramClientSecret = "client_secret"
+	paramScope        = "scope"
+)
+
+// parse reads the parameters of a request into their places, the client's
+// credentials among them. It reads the body, in any of the three forms that clients
+// send, and the Authorization header; never the query, for that ends up in logs. An
+// empty parameter is one that was not given, and one that has no place is ignored
+// (RFC 6749 section 3.2).
+func parse(w http.ResponseWriter, r *http.Request, places map[string]*string) *oauth.Error {
 	body, refusal := readBody(w, r)
 	if refusal != nil {
-		return oauth.TokenRequest{}, refusal
+		return refusal
 	}
-	var p parameters
+	p := parameters{places, make(map[string]bool)}
 	if refusal := p.parse(r.Header.Get("Content-Type"), body); refusal != nil {
-		return oauth.TokenRequest{}, refusal
+		return refusal
 	}
-	if refusal := p.addBasic(r); refusal != nil {
-		return oauth.TokenRequest{}, refusal
-	}
-	return p.TokenRequest, nil
+	return p.addBasic(r)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *oauth.Error) {
@@ -63,52 +96,32 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *oauth.Error) {
 	return body, nil
 }
 
-// parameters are a token request in the making.
+// parameters are those of a request in the making.
 type parameters struct {
-	oauth.TokenRequest
-	seen [6]bool
+	places map[string]*string // of the values, by name
+	seen   map[string]bool    // which were given
 }
 
-// at gives the place of a parameter and whether it was there before; nil if the
-// parameter is not known.
-func (p *parameters) at(name string) (value *string, seen *bool) {
-	switch name {
-	case "grant_type":
-		return &p.GrantType, &p.seen[0]
-	case "client_id":
-		return &p.ClientID, &p.seen[1]
-	case "client_secret":
-		return &p.ClientSecret, &p.seen[2]
-	case "username":
-		return &p.Username, &p.seen[3]
-	case "password":
-		return &p.Password, &p.seen[4]
-	case "refresh_token":
-		return &p.RefreshToken, &p.seen[5]
-	default:
-		return nil, nil
-	}
-}
+func (p *parameters) known(name string) bool { return p.places[name] != nil }
 
 // add takes a parameter in.
 func (p *parameters) add(name, value string) *oauth.Error {
-	at, seen := p.at(name)
 	switch {
-	case at == nil || value == "":
+	case !p.known(name) || value == "":
 		return nil
-	case *seen:
+	case p.seen[name]:
 		return p.repeated(name)
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
 		return badRequest("The "+name+" parameter is not text in UTF-8 without NUL", "parameter not text")
 	}
-	*at, *seen = value, true
+	*p.places[name], p.seen[name] = value, true
 	return nil
 }
 
 // repeated refuses a name that is given twice. It says the name only if it is one of
 // ours: a refusal never repeats what was sent.
 func (p *parameters) repeated(name string) *oauth.Error {
-	if at, _ := p.at(name); at == nil {
+	if !p.known(name) {
 		name = "same"
 	}
 	return badRequest("The "+name+" parameter is given more than once", "parameter repeated")
@@ -149,7 +162,7 @@ func (p *parameters) parseForm(body string) *oauth.Error {
 		if err != nil {
 			return badRequest("The request body is not form-urlencoded", "body malformed")
 		}
-		if at, _ := p.at(name); at == nil {
+		if !p.known(name) {
 			continue
 		}
 		value, err := url.QueryUnescape(rawValue)
@@ -208,7 +221,8 @@ func (p *parameters) parseMultipart(body []byte, boundary string) *oauth.Error {
 	}
 }
 
-// parseJSON takes one object whose known members are strings.
+// parseJSON takes one object whose known members are strings. The scope alone may be
+// null, which is how it stands in our own answers: clients send it back.
 func (p *parameters) parseJSON(body []byte) *oauth.Error {
 	malformed := badRequest("The request body is not one JSON object", "body malformed")
 	// encoding/json repairs invalid UTF-8, and its Decoder stops at the end of the
@@ -232,7 +246,10 @@ func (p *parameters) parseJSON(body []byte) *oauth.Error {
 		}
 		names[name] = true
 		text, ok := value.(string)
-		if at, _ := p.at(name); at != nil && !ok {
+		if name == paramScope && value == nil {
+			continue
+		}
+		if p.known(name) && !ok {
 			return badRequest("The "+name+" parameter is not a string", "parameter not text")
 		}
 		if refusal := p.add(name, text); refusal != nil {
@@ -265,20 +282,21 @@ func (p *parameters) addBasic(r *http.Request) *oauth.Error {
 		return badRequest("The Authorization header is given more than once", "header repeated")
 	}
 	id, secret, ok := basic(r.Header.Get("Authorization"))
+	clientID, clientSecret := p.places[paramClientID], p.places[paramClientSecret]
 	switch {
 	case !ok:
 		return &oauth.Error{
 			Code: oauth.CodeInvalidClient, Description: "The Authorization header is malformed",
 			Reason: "authorization header malformed",
 		}
-	case secret != "" && p.ClientSecret != "":
+	case secret != "" && *clientSecret != "":
 		return badRequest("The client authenticates both in the header and in the body", "client credentials given twice")
-	case p.ClientID != "" && p.ClientID != id:
+	case *clientID != "" && *clientID != id:
 		return badRequest("The client_id parameter differs from the Authorization header", "client ids differ")
 	}
-	p.ClientID = id
+	*clientID = id
 	if secret != "" {
-		p.ClientSecret = secret
+		*clientSecret = secret
 	}
 	return nil
 }

@@ -33,10 +33,13 @@ func TestTheFormsOfABodyMeanTheSame(t *testing.T) {
 			ClientID: value.Draw(t, "client_id"), ClientSecret: value.Draw(t, "client_secret"),
 			GrantType: value.Draw(t, "grant_type"), RefreshToken: value.Draw(t, "refresh_token"),
 			Username: value.Draw(t, "username"), Password: value.Draw(t, "password"),
+			Code: value.Draw(t, "code"), RedirectURI: value.Draw(t, "redirect_uri"),
+			CodeVerifier: value.Draw(t, "code_verifier"), Scope: value.Draw(t, "scope"),
 		}
 		fields := map[string]string{
 			"client_id": want.ClientID, "client_secret": want.ClientSecret, "grant_type": want.GrantType,
 			"refresh_token": want.RefreshToken, "username": want.Username, "password": want.Password,
+			"code": want.Code, "redirect_uri": want.RedirectURI, "code_verifier": want.CodeVerifier, "scope": want.Scope,
 		}
 		form := url.Values{}
 		var parts bytes.Buffer

@@ -1,7 +1,6 @@
 package oauthhttp
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -9,32 +8,27 @@ import (
 )
 
 // token is the token endpoint (RFC 6749 section 3.2).
-func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		h.refuse(w, r, &oauth.Error{
-			Code: oauth.CodeInvalidRequest, Description: "The token endpoint takes POST only",
-			Reason: "method not allowed", Err: errMethod,
-		})
-		return
-	}
+func (h *Handler) token(w http.ResponseWriter, r *http.Request) (any, error) {
 	req, refusal := parseTokenRequest(w, r)
 	if refusal != nil {
-		h.refuse(w, r, refusal)
-		return
+		return nil, h.refuse(refusal)
 	}
 	req.Address = h.address(r)
 	tokens, err := h.service.Token(r.Context(), req)
 	if err != nil {
-		h.answer(w, r, err)
-		return
+		return nil, err
 	}
-	write(w, http.StatusOK, success{
+	return success{
 		AccessToken:  tokens.AccessToken,
 		ExpiresIn:    int64(tokens.ExpiresIn / time.Second),
-		TokenType:    "Bearer",
+		TokenType:    tokenType,
+		Scope:        scopeOrNull(tokens.Scope),
 		RefreshToken: tokens.RefreshToken,
-	})
+	}, nil
 }
+
+// tokenType is the token_type of every access token (RFC 6750).
+const tokenType = "Bearer"
 
 // success is RFC 6749 section 5.1 with the fields in the order in which they have
 // always been sent. Clients search the text for words such as "ko" and "login", so
@@ -43,17 +37,13 @@ type success struct {
 	AccessToken  string  `json:"access_token"`
 	ExpiresIn    int64   `json:"expires_in"` // seconds
 	TokenType    string  `json:"token_type"`
-	Scope        *string `json:"scope"` // null
-	RefreshToken string  `json:"refresh_token"`
+	Scope        *string `json:"scope"` // null: all that the person may do
+	RefreshToken string  `json:"refresh_token,omitempty"`
 }
 
-// write sends body as JSON that nothing may keep (RFC 6749 section 5.1).
-func write(w http.ResponseWriter, status int, body any) {
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Pragma", "no-cache")
-	w.WriteHeader(status)
-	// What fails here is the connection: there is nobody left to tell.
-	_ = json.NewEncoder(w).Encode(body)
+func scopeOrNull(s oauth.Scope) *string {
+	if s == nil {
+		return nil
+	}
+	return new(s.String())
 }

@@ -348,22 +348,27 @@ func (b stuck) UserByEmail(ctx context.Context, _ string) (oauth.User, error) {
 	return oauth.User{}, ctx.Err()
 }
 
-func TestASpentShareOfTheQueueIsUnavailableAndAnAbandonedRequestToo(t *testing.T) {
+func TestAFullQueueIsUnavailableAndAnAbandonedRequestToo(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 2)
 	s := newServer(t, func(store oauth.Store) oauth.Store { return stuck{store, entered} })
 	ctx, giveUp := context.WithCancel(t.Context())
 	answers := make(chan *httptest.ResponseRecorder)
-	const share = (2 + 64) / 4 // of the workers and the queue, for one application
-	for range share {
+	var bodies []string // of applications of which each has a share
+	for range 5 {
+		client, secret, err := s.administration.AddClient(t.Context(), email, "Another")
+		require.NoError(t, err)
+		bodies = append(bodies, set(set(s.signIn(), "client_id", client.ID), "client_secret", secret).Encode())
+	}
+	for i := range 2 + 64 { // the workers and the queue
 		go func() {
-			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/oauth2/token", strings.NewReader(s.signIn().Encode()))
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/oauth2/token", strings.NewReader(bodies[i%len(bodies)]))
 			answers <- s.do(r)
 		}()
 	}
 	<-entered
 	<-entered
-	require.Eventually(t, func() bool { return s.passwords.Stats().Waiting == share-2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.passwords.Stats().Waiting == 64 }, 10*time.Second, time.Millisecond)
 	w := s.post(form, s.signIn().Encode())
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	require.Equal(t, answer{Error: "temporarily_unavailable", Description: "Too many requests are waiting; try again later"}, decoded(t, w))
@@ -372,7 +377,7 @@ func TestASpentShareOfTheQueueIsUnavailableAndAnAbandonedRequestToo(t *testing.T
 	require.GreaterOrEqual(t, retry, 1)
 
 	giveUp()
-	for range share {
+	for range 2 + 64 {
 		w := <-answers
 		require.Equal(t, http.StatusServiceUnavailable, w.Code)
 		require.Equal(t, "temporarily_unavailable", decoded(t, w).Error)

@@ -54,12 +54,32 @@ func (p *processes) UserByEmail(ctx context.Context, email string) (oauth.User, 
 	return p.next().UserByEmail(ctx, email)
 }
 
+func (p *processes) User(ctx context.Context, id int64) (oauth.User, error) {
+	return p.next().User(ctx, id)
+}
+
 func (p *processes) Users(ctx context.Context, after int64, limit int) ([]oauth.User, error) {
 	return p.next().Users(ctx, after, limit)
 }
 
 func (p *processes) AddClient(ctx context.Context, c oauth.Client) error {
 	return p.next().AddClient(ctx, c)
+}
+
+func (p *processes) Decide(ctx context.Context, clientID string, to oauth.Status) error {
+	return p.next().Decide(ctx, clientID, to)
+}
+
+func (p *processes) AddSecret(ctx context.Context, clientID string, s oauth.Secret) error {
+	return p.next().AddSecret(ctx, clientID, s)
+}
+
+func (p *processes) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
+	return p.next().RemoveSecret(ctx, clientID, secretID)
+}
+
+func (p *processes) TouchSecret(ctx context.Context, secretID int64, now time.Time) error {
+	return p.next().TouchSecret(ctx, secretID, now)
 }
 
 func (p *processes) Client(ctx context.Context, id string) (oauth.Client, error) {
@@ -74,12 +94,40 @@ func (p *processes) Issue(ctx context.Context, i oauth.Issuance) (int64, error) 
 	return p.next().Issue(ctx, i)
 }
 
+func (p *processes) AddCode(ctx context.Context, c oauth.Code) error {
+	return p.next().AddCode(ctx, c)
+}
+
+func (p *processes) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed, error) {
+	return p.next().Redeem(ctx, r)
+}
+
 func (p *processes) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, error) {
 	return p.next().Rotate(ctx, r)
 }
 
+func (p *processes) Token(ctx context.Context, token oauth.Hash, now time.Time) (oauth.Token, error) {
+	return p.next().Token(ctx, token, now)
+}
+
+func (p *processes) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
+	return p.next().Revoke(ctx, clientID, token, now)
+}
+
 func (p *processes) Access(ctx context.Context, token oauth.Hash, now time.Time) (oauth.Access, error) {
 	return p.next().Access(ctx, token, now)
+}
+
+func (p *processes) AddSession(ctx context.Context, s oauth.Session) error {
+	return p.next().AddSession(ctx, s)
+}
+
+func (p *processes) Session(ctx context.Context, session oauth.Hash, now time.Time) (oauth.User, error) {
+	return p.next().Session(ctx, session, now)
+}
+
+func (p *processes) EndSession(ctx context.Context, session oauth.Hash) error {
+	return p.next().EndSession(ctx, session)
 }
 
 func (p *processes) Failures(ctx context.Context, key oauth.Hash, since time.Time) (oauth.Failures, error) {

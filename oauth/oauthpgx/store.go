@@ -49,6 +49,12 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, erro
 	return u, missing("find user", err)
 }
 
+// User implements oauth.Store.
+func (s *Store) User(ctx context.Context, id int64) (oauth.User, error) {
+	u, err := scanUser(s.db.Read().QueryRow(ctx, selectUsers+` WHERE id = $1`, id))
+	return u, missing("find user", err)
+}
+
 // Users implements oauth.Store.
 func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User, error) {
 	rows, _ := s.db.Read().Query(ctx, selectUsers+` WHERE id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
@@ -64,47 +70,31 @@ func scanUser(row pgx.Row) (u oauth.User, err error) {
 	return u, nil
 }
 
-// AddClient implements oauth.Store.
-func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
-	var id string
-	found, err := s.write(ctx, "client "+c.ID, []any{&id}, `
-		INSERT INTO oauth_clients (id, kind, name, owner_id, secret_hash, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (id) DO NOTHING
-		RETURNING id`,
-		c.ID, string(c.Kind), c.Name, c.OwnerID, c.SecretHash[:], c.CreatedAt)
-	if err != nil {
-		return refused("add client", err)
-	}
-	if !found {
-		return fmt.Errorf("add client: %w", oauth.ErrExists)
-	}
-	return nil
+// AddSession implements oauth.Store.
+func (s *Store) AddSession(ctx context.Context, session oauth.Session) error {
+	var user int64
+	found, err := s.write(ctx, "session "+string(session.Hash[:]), []any{&user}, `
+		INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
+		VALUES ($1, $2, $3, $4)
+		ON CONFLICT (hash) DO NOTHING
+		RETURNING user_id`,
+		session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt)
+	return foundOr(oauth.ErrExists, "add session", found, err)
 }
 
-const selectClients = `SELECT id, kind, name, owner_id, secret_hash, created_at FROM oauth_clients`
-
-// Client implements oauth.Store.
-func (s *Store) Client(ctx context.Context, id string) (oauth.Client, error) {
-	c, err := scanClient(s.db.Read().QueryRow(ctx, selectClients+` WHERE id = $1`, id))
-	return c, missing("find client", err)
+// Session implements oauth.Store.
+func (s *Store) Session(ctx context.Context, session oauth.Hash, now time.Time) (oauth.User, error) {
+	u, err := scanUser(s.db.Read().QueryRow(ctx, selectUsers+`
+		WHERE id = (SELECT user_id FROM oauth_sessions WHERE hash = $1 AND expires_at > $2)`,
+		session[:], now))
+	return u, missing("find session", err)
 }
 
-// Clients implements oauth.Store.
-func (s *Store) Clients(ctx context.Context, after string, limit int) ([]oauth.Client, error) {
-	rows, _ := s.db.Read().Query(ctx, selectClients+` WHERE id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
-	clients, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (oauth.Client, error) { return scanClient(row) })
-	return clients, refused("list clients", err)
-}
-
-func scanClient(row pgx.Row) (c oauth.Client, err error) {
-	var secret []byte
-	if err := row.Scan(&c.ID, &c.Kind, &c.Name, &c.OwnerID, &secret, &c.CreatedAt); err != nil {
-		return oauth.Client{}, err
-	}
-	copy(c.SecretHash[:], secret)
-	c.CreatedAt = c.CreatedAt.UTC()
-	return c, nil
+// EndSession implements oauth.Store.
+func (s *Store) EndSession(ctx context.Context, session oauth.Hash) error {
+	b := &pgx.Batch{}
+	b.Queue(`DELETE FROM oauth_sessions WHERE hash = $1`, session[:])
+	return refused("end session", s.db.WriteBatch(ctx, "session "+string(session[:]), b))
 }
 
 const countFailures = `
@@ -197,4 +187,13 @@ func missing(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, oauth.ErrNotFound)
 	}
 	return refused(doing, err)
+}
+
+// foundOr is the error of a write that may find nothing to change, which is otherwise.
+// Text that no row can hold finds nothing.
+func foundOr(otherwise error, doing string, found bool, err error) error {
+	if err == nil && !found {
+		return fmt.Errorf("%s: %w", doing, otherwise)
+	}
+	return missing(doing, err)
 }

@@ -11,5 +11,6 @@ import (
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	oauthtest.Run(t, func(t testing.TB) oauth.Store { return oauthsqlite.New(migrationstest.SQLite(t)) })
+	open := migrationstest.SQLites(t)
+	oauthtest.Run(t, func(t testing.TB) oauth.Store { return oauthsqlite.New(open(t)) })
 }

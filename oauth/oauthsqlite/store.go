@@ -6,9 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -52,6 +50,12 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, erro
 	return u, refused("find user", err)
 }
 
+// User implements oauth.Store.
+func (s *Store) User(ctx context.Context, id int64) (oauth.User, error) {
+	u, err := scanUser(s.db.Read().QueryRowContext(ctx, selectUsers+` WHERE id = ?`, id))
+	return u, refused("find user", err)
+}
+
 // Users implements oauth.Store.
 func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User, error) {
 	rows, err := s.db.Read().QueryContext(ctx, selectUsers+` WHERE id > ? ORDER BY id LIMIT ?`, after, max(0, limit))
@@ -68,45 +72,33 @@ func scanUser(row scanner) (u oauth.User, err error) {
 	return u, nil
 }
 
-// AddClient implements oauth.Store.
-func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
-	if !storable(c.ID, string(c.Kind), c.Name) {
-		return fmt.Errorf("add client: %w", errText)
-	}
-	err := s.db.Write(ctx, "client "+c.ID, func(ctx context.Context, tx *sql.Tx) error {
+// AddSession implements oauth.Store.
+func (s *Store) AddSession(ctx context.Context, session oauth.Session) error {
+	err := s.db.Write(ctx, "session "+string(session.Hash[:]), func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO oauth_clients (id, kind, name, owner_id, secret_hash, created_at)
-			VALUES (?, ?, ?, ?, ?, ?)`,
-			c.ID, c.Kind, c.Name, c.OwnerID, c.SecretHash[:], c.CreatedAt.UnixMicro())
+			INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
+			VALUES (?, ?, ?, ?)`,
+			session.Hash[:], session.UserID, session.CreatedAt.UnixMicro(), session.ExpiresAt.UnixMicro())
 		return err
 	})
-	return refused("add client", err)
+	return refused("add session", err)
 }
 
-const selectClients = `SELECT id, kind, name, owner_id, secret_hash, created_at FROM oauth_clients`
-
-// Client implements oauth.Store.
-func (s *Store) Client(ctx context.Context, id string) (oauth.Client, error) {
-	c, err := scanClient(s.db.Read().QueryRowContext(ctx, selectClients+` WHERE id = ?`, id))
-	return c, refused("find client", err)
+// Session implements oauth.Store.
+func (s *Store) Session(ctx context.Context, session oauth.Hash, now time.Time) (oauth.User, error) {
+	u, err := scanUser(s.db.Read().QueryRowContext(ctx, selectUsers+`
+		WHERE id = (SELECT user_id FROM oauth_sessions WHERE hash = ? AND expires_at > ?)`,
+		session[:], now.UnixMicro()))
+	return u, refused("find session", err)
 }
 
-// Clients implements oauth.Store.
-func (s *Store) Clients(ctx context.Context, after string, limit int) ([]oauth.Client, error) {
-	rows, err := s.db.Read().QueryContext(ctx, selectClients+` WHERE id > ? ORDER BY id LIMIT ?`, after, max(0, limit))
-	clients, err := collect(rows, err, scanClient)
-	return clients, refused("list clients", err)
-}
-
-func scanClient(row scanner) (c oauth.Client, err error) {
-	var secret []byte
-	var created int64
-	if err := row.Scan(&c.ID, &c.Kind, &c.Name, &c.OwnerID, &secret, &created); err != nil {
-		return oauth.Client{}, err
-	}
-	copy(c.SecretHash[:], secret)
-	c.CreatedAt = timeOf(created)
-	return c, nil
+// EndSession implements oauth.Store.
+func (s *Store) EndSession(ctx context.Context, session oauth.Hash) error {
+	err := s.db.Write(ctx, "session "+string(session[:]), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM oauth_sessions WHERE hash = ?`, session[:])
+		return err
+	})
+	return refused("end session", err)
 }
 
 // Failures implements oauth.Store.
@@ -154,21 +146,7 @@ func failures(ctx context.Context, db querier, key oauth.Hash, since time.Time) 
 	return oauth.Failures{Count: count, Oldest: timeOf(oldest.Int64)}, nil
 }
 
-// timeOf gives the time that a column holds.
-func timeOf(microseconds int64) time.Time { return time.UnixMicro(microseconds).UTC() }
-
 var errText = errors.New("text is not UTF-8 or holds a NUL")
-
-// storable reports whether texts can be stored in any database, and read back by any
-// program: SQLite itself would take everything, and lose what follows a NUL.
-func storable(texts ...string) bool {
-	for _, text := range texts {
-		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return false
-		}
-	}
-	return true
-}
 
 type scanner interface{ Scan(dest ...any) error }
 

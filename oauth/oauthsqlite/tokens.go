@@ -11,21 +11,14 @@ import (
 
 // Issue implements oauth.Store.
 func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
-	if !storable(i.GrantType) {
+	if !storable(i.GrantType) || !storable(i.Scope...) {
 		return 0, fmt.Errorf("issue tokens: %w", errText)
 	}
-	access, refresh := i.AccessExpiresAt.UnixMicro(), i.RefreshExpiresAt.UnixMicro()
 	var id int64
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `
-			INSERT INTO oauth_grants (client_id, user_id, grant_type, created_at, expires_at)
-			VALUES (?, ?, ?, ?, ?)
-			RETURNING id`,
-			i.ClientID, i.UserID, i.GrantType, i.Now.UnixMicro(), max(access, refresh)).Scan(&id)
-		if err != nil {
-			return err
-		}
-		return insertPair(ctx, tx, id, i.Access, access, i.Refresh, refresh, nil)
+		var err error
+		id, err = issue(ctx, tx, i)
+		return err
 	})
 	if err != nil {
 		return 0, refused("issue tokens", err)
@@ -33,22 +26,50 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
 	return id, nil
 }
 
-func insertPair(ctx context.Context, tx *sql.Tx, grantID int64, access oauth.Hash, accessExpiresAt int64, refresh oauth.Hash, refreshExpiresAt int64, predecessor []byte) error {
-	if _, err := tx.ExecContext(ctx, `
-		INSERT INTO oauth_access_tokens (hash, grant_id, expires_at)
-		VALUES (?, ?, ?)`,
-		access[:], grantID, accessExpiresAt); err != nil {
-		return err
+// issue inserts a grant with its first tokens.
+func issue(ctx context.Context, tx *sql.Tx, i oauth.Issuance) (id int64, err error) {
+	now, expires := i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro()
+	if i.Refresh != (oauth.Hash{}) {
+		expires = max(expires, i.RefreshExpiresAt.UnixMicro())
 	}
+	err = tx.QueryRowContext(ctx, `
+		INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?)
+		RETURNING id`,
+		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), list[int64](i.Sites), now, expires).Scan(&id)
+	if err != nil {
+		return 0, err
+	}
+	if err := insertAccess(ctx, tx, i.Access, id, now, i.AccessExpiresAt, nil); err != nil {
+		return 0, err
+	}
+	if i.Refresh == (oauth.Hash{}) {
+		return id, nil
+	}
+	return id, insertRefresh(ctx, tx, i.Refresh, id, now, i.RefreshExpiresAt, nil)
+}
+
+func insertAccess(ctx context.Context, tx *sql.Tx, token oauth.Hash, grantID, now int64, expiresAt time.Time, lesser scope) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO oauth_refresh_tokens (hash, grant_id, expires_at, predecessor)
-		VALUES (?, ?, ?, ?)`,
-		refresh[:], grantID, refreshExpiresAt, predecessor)
+		INSERT INTO oauth_access_tokens (hash, grant_id, issued_at, expires_at, scope)
+		VALUES (?, ?, ?, ?, ?)`,
+		token[:], grantID, now, expiresAt.UnixMicro(), lesser)
+	return err
+}
+
+func insertRefresh(ctx context.Context, tx *sql.Tx, token oauth.Hash, grantID, now int64, expiresAt time.Time, predecessor []byte) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at, predecessor)
+		VALUES (?, ?, ?, ?, ?)`,
+		token[:], grantID, now, expiresAt.UnixMicro(), predecessor)
 	return err
 }
 
 // Rotate implements oauth.Store.
 func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, error) {
+	if !storable(r.Scope...) {
+		return oauth.Rotated{}, fmt.Errorf("rotate refresh token: %w", errText)
+	}
 	var result oauth.Rotated
 	err := s.db.Write(ctx, "refresh "+string(r.Old[:]), func(ctx context.Context, tx *sql.Tx) error {
 		var err error
@@ -67,39 +88,46 @@ func rotate(ctx context.Context, tx *sql.Tx, r oauth.Rotation) (result oauth.Rot
 		predecessor, nonce         []byte
 		usedAt, successorExpiresAt sql.NullInt64
 		successorUsed              bool
+		grantScope, successorScope scope
 	)
 	err = tx.QueryRowContext(ctx, `
-		SELECT t.grant_id, t.predecessor, t.used_at, t.nonce, t.successor_expires_at, t.successor_used, g.user_id
+		SELECT t.grant_id, t.predecessor, t.used_at, t.nonce, t.successor_expires_at, t.successor_used,
+			coalesce(g.user_id, 0), g.scope, coalesce(t.successor_scope, g.scope)
 		FROM oauth_refresh_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		WHERE t.hash = ? AND t.expires_at > ? AND g.client_id = ? AND g.revoked_at IS NULL`,
 		r.Old[:], now, r.ClientID).
-		Scan(&result.GrantID, &predecessor, &usedAt, &nonce, &successorExpiresAt, &successorUsed, &result.UserID)
+		Scan(&result.GrantID, &predecessor, &usedAt, &nonce, &successorExpiresAt, &successorUsed,
+			&result.UserID, &grantScope, &successorScope)
 	switch {
 	case err != nil:
 		return oauth.Rotated{}, err
 	case !usedAt.Valid:
 		result.Outcome, result.Nonce, result.ExpiresAt = oauth.Rotate, r.Nonce, timeOf(r.AccessExpiresAt.UnixMicro())
+		result.Scope = r.Scope
+		if r.Scope == nil {
+			result.Scope = oauth.Scope(grantScope)
+		}
 		return result, succeed(ctx, tx, r, result.GrantID, predecessor)
 	case now-usedAt.Int64 < r.Grace.Microseconds() && !successorUsed:
 		result.Outcome, result.ExpiresAt = oauth.Replay, timeOf(successorExpiresAt.Int64)
+		result.Scope = oauth.Scope(successorScope)
 		copy(result.Nonce[:], nonce)
 		return result, nil
 	default:
 		result.Outcome = oauth.Reuse
-		_, err = tx.ExecContext(ctx, `UPDATE oauth_grants SET revoked_at = ? WHERE id = ?`, now, result.GrantID)
-		return result, err
+		return result, revokeGrant(ctx, tx, result.GrantID, r.Now)
 	}
 }
 
 // succeed spends the old token of r and inserts the pair that succeeds it.
 func succeed(ctx context.Context, tx *sql.Tx, r oauth.Rotation, grantID int64, predecessor []byte) error {
-	access, refresh := r.AccessExpiresAt.UnixMicro(), r.RefreshExpiresAt.UnixMicro()
+	now, access, refresh := r.Now.UnixMicro(), r.AccessExpiresAt.UnixMicro(), r.RefreshExpiresAt.UnixMicro()
 	if _, err := tx.ExecContext(ctx, `
 		UPDATE oauth_refresh_tokens
-		SET used_at = ?, nonce = ?, successor_expires_at = ?
+		SET used_at = ?, nonce = ?, successor_expires_at = ?, successor_scope = ?
 		WHERE hash = ?`,
-		r.Now.UnixMicro(), r.Nonce[:], access, r.Old[:]); err != nil {
+		now, r.Nonce[:], access, scope(r.Scope), r.Old[:]); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `
@@ -112,21 +140,81 @@ func succeed(ctx context.Context, tx *sql.Tx, r oauth.Rotation, grantID int64, p
 		access, refresh, grantID); err != nil {
 		return err
 	}
-	return insertPair(ctx, tx, grantID, r.Access, access, r.Refresh, refresh, r.Old[:])
+	if err := insertAccess(ctx, tx, r.Access, grantID, now, r.AccessExpiresAt, scope(r.Scope)); err != nil {
+		return err
+	}
+	return insertRefresh(ctx, tx, r.Refresh, grantID, now, r.RefreshExpiresAt, r.Old[:])
+}
+
+// revokeGrant revokes a grant, unless it was before.
+func revokeGrant(ctx context.Context, tx *sql.Tx, id int64, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE oauth_grants SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`,
+		now.UnixMicro(), id)
+	return err
+}
+
+// Token implements oauth.Store.
+func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t oauth.Token, err error) {
+	var issuedAt, expiresAt int64
+	err = s.db.Read().QueryRowContext(ctx, `
+		SELECT t.use, g.id, g.client_id, coalesce(u.id, 0), coalesce(u.email, ''),
+			coalesce(t.scope, g.scope), t.issued_at, t.expires_at
+		FROM (
+			SELECT ?3 AS use, grant_id, scope, issued_at, expires_at
+			FROM oauth_access_tokens
+			WHERE hash = ?1 AND expires_at > ?2
+			UNION ALL
+			SELECT ?4, grant_id, NULL, issued_at, expires_at
+			FROM oauth_refresh_tokens
+			WHERE hash = ?1 AND expires_at > ?2 AND used_at IS NULL
+		) t
+		JOIN oauth_grants g ON g.id = t.grant_id
+		LEFT JOIN oauth_users u ON u.id = g.user_id
+		WHERE g.revoked_at IS NULL`,
+		token[:], now.UnixMicro(), oauth.UseAccess, oauth.UseRefresh).
+		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), &issuedAt, &expiresAt)
+	if err != nil {
+		return oauth.Token{}, refused("find token", err)
+	}
+	t.IssuedAt, t.ExpiresAt = timeOf(issuedAt), timeOf(expiresAt)
+	return t, nil
+}
+
+// Revoke implements oauth.Store.
+func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
+	err := s.db.Write(ctx, "refresh "+string(token[:]), func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `
+			DELETE FROM oauth_access_tokens AS t
+			WHERE t.hash = ? AND t.expires_at > ? AND EXISTS (
+				SELECT 1 FROM oauth_grants g WHERE g.id = t.grant_id AND g.client_id = ? AND g.revoked_at IS NULL)`,
+			token[:], now.UnixMicro(), clientID); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			UPDATE oauth_grants SET revoked_at = ?1
+			WHERE client_id = ?2 AND revoked_at IS NULL AND id IN (
+				SELECT grant_id FROM oauth_refresh_tokens WHERE hash = ?3 AND expires_at > ?1 AND used_at IS NULL)`,
+			now.UnixMicro(), clientID, token[:])
+		return err
+	})
+	return refused("revoke token", err)
 }
 
 // Access implements oauth.Store.
 func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a oauth.Access, err error) {
 	var expiresAt int64
 	err = s.db.Read().QueryRowContext(ctx, `
-		SELECT t.grant_id, g.client_id, c.name, g.user_id, u.name, t.expires_at
+		SELECT t.grant_id, g.client_id, c.name, coalesce(u.id, 0), coalesce(u.name, ''), coalesce(u.email, ''),
+			coalesce(t.scope, g.scope), g.sites, t.expires_at
 		FROM oauth_access_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
-		JOIN oauth_users u ON u.id = g.user_id
+		LEFT JOIN oauth_users u ON u.id = g.user_id
 		WHERE t.hash = ? AND t.expires_at > ? AND g.revoked_at IS NULL`,
 		token[:], now.UnixMicro()).
-		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &expiresAt)
+		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &a.UserEmail,
+			(*scope)(&a.Scope), (*list[int64])(&a.Sites), &expiresAt)
 	if err != nil {
 		return oauth.Access{}, refused("find access token", err)
 	}
@@ -134,12 +222,17 @@ func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a 
 	return a, nil
 }
 
-// Purge implements oauth.Store.
+// Purge implements oauth.Store. A grant stays as long as the code that gave it, which
+// knows by it that it was spent.
 func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	var deleted int
 	err := s.db.Write(ctx, "purge", func(ctx context.Context, tx *sql.Tx) error {
 		deleted = 0
 		for _, query := range []string{
+			`DELETE FROM oauth_codes WHERE hash IN (
+				SELECT hash FROM oauth_codes WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
+			`DELETE FROM oauth_sessions WHERE hash IN (
+				SELECT hash FROM oauth_sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
 			`DELETE FROM oauth_access_tokens WHERE hash IN (
 				SELECT hash FROM oauth_access_tokens WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
 			`DELETE FROM oauth_refresh_tokens WHERE hash IN (
@@ -149,6 +242,7 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 				WHERE g.expires_at < ?
 					AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.grant_id = g.id)
 					AND NOT EXISTS (SELECT 1 FROM oauth_refresh_tokens t WHERE t.grant_id = g.id)
+					AND NOT EXISTS (SELECT 1 FROM oauth_codes c WHERE c.grant_id = g.id)
 				ORDER BY g.expires_at LIMIT ?)`,
 			`DELETE FROM oauth_sign_in_failures WHERE id IN (
 				SELECT id FROM oauth_sign_in_failures WHERE failed_at < ? ORDER BY failed_at LIMIT ?)`,

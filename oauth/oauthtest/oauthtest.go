@@ -5,6 +5,7 @@ package oauthtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,9 +25,19 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 	}{
 		{"Users", users()},
 		{"Clients", clients()},
+		{"Decide", decisions()},
+		{"Secrets", secrets()},
 		{"Issue", issues()},
+		{"AddCode", codes()},
+		{"Redeem", redemptions()},
 		{"Rotate", rotations()},
+		{"Scope", scopes()},
+		{"Token", tokens()},
+		{"Revoke", revocations()},
 		{"Access", accesses()},
+		{"Owned", owned()},
+		{"Connected", connections()},
+		{"Sessions", sessions()},
 		{"Failures", failures()},
 		{"Purge", purges()},
 		{"Context", contexts()},
@@ -88,19 +99,78 @@ func (b *bench) user() oauth.User {
 	return u
 }
 
+// client adds a personal application.
 func (b *bench) client() oauth.Client {
 	b.t.Helper()
 	n := b.serial()
 	c := oauth.Client{
-		ID:         fmt.Sprintf("%032x", n),
-		Kind:       oauth.Personal,
-		Name:       fmt.Sprint("App ", n),
-		OwnerID:    b.user().ID,
-		SecretHash: b.hash(),
-		CreatedAt:  start(),
+		ID:        fmt.Sprintf("%032x", n),
+		Kind:      oauth.Personal,
+		Status:    oauth.Active,
+		Name:      fmt.Sprint("App ", n),
+		OwnerID:   b.user().ID,
+		CreatedAt: start(),
+		Secrets:   []oauth.Secret{{Hash: b.hash(), CreatedAt: start()}},
 	}
 	require.NoError(b.t, b.AddClient(b.t.Context(), c))
 	return c
+}
+
+// newCommercial is a commercial application that is yet to be added.
+func (b *bench) newCommercial() oauth.Client {
+	b.t.Helper()
+	n := b.serial()
+	return oauth.Client{
+		ID:           fmt.Sprintf("%032x", n),
+		Kind:         oauth.Commercial,
+		Status:       oauth.Active,
+		Name:         fmt.Sprint("App ", n),
+		OwnerID:      b.user().ID,
+		CreatedAt:    start(),
+		Secrets:      []oauth.Secret{{Hash: b.hash(), CreatedAt: start()}},
+		Description:  "Opens the gate.",
+		HomePage:     "https://app.example/",
+		RedirectURIs: []string{callback, "http://127.0.0.1/back?a=b&c=%22\\"},
+		Scope:        oauth.NewScope("gate.operate", "gate.read", "shutter.read"),
+	}
+}
+
+func (b *bench) commercial() oauth.Client {
+	b.t.Helper()
+	c := b.newCommercial()
+	require.NoError(b.t, b.AddClient(b.t.Context(), c))
+	return c
+}
+
+// hasClient checks that want, which was added, is found, and gives it as it is
+// stored: with the IDs of its secrets.
+func (b *bench) hasClient(want oauth.Client) oauth.Client {
+	b.t.Helper()
+	got, err := b.Client(b.t.Context(), want.ID)
+	require.NoError(b.t, err)
+	sameClient(b.t, want, got)
+	return got
+}
+
+// sameClient compares a client that was added with the one that was found. The IDs of
+// the secrets are the store's to give: positive, and each another one.
+func sameClient(t testing.TB, want, got oauth.Client) {
+	t.Helper()
+	want.CreatedAt = asStored(want.CreatedAt)
+	want.Secrets = slices.Clone(want.Secrets)
+	require.Len(t, got.Secrets, len(want.Secrets))
+	ids := map[int64]bool{}
+	for i := range want.Secrets {
+		s := &want.Secrets[i]
+		s.ID, s.CreatedAt = got.Secrets[i].ID, asStored(s.CreatedAt)
+		if !s.LastUsedAt.IsZero() {
+			s.LastUsedAt = asStored(s.LastUsedAt)
+		}
+		require.Positive(t, s.ID)
+		ids[s.ID] = true
+	}
+	require.Len(t, ids, len(want.Secrets))
+	equal(t, want, got)
 }
 
 // Lifetimes of the tokens in the tests.
@@ -125,11 +195,34 @@ func (b *bench) issue() family {
 
 func (b *bench) issueTo(c oauth.Client, now time.Time) family {
 	b.t.Helper()
-	i := oauth.Issuance{
+	return b.issues(oauth.Issuance{
 		ClientID: c.ID, UserID: c.OwnerID, GrantType: oauth.GrantPassword,
 		Access: b.hash(), Refresh: b.hash(), Now: now,
 		AccessExpiresAt: now.Add(accessLife), RefreshExpiresAt: now.Add(refreshLife),
-	}
+	})
+}
+
+// issueScoped issues tokens of a new commercial client for two sites of its owner.
+func (b *bench) issueScoped() family {
+	b.t.Helper()
+	i := b.issueTo(b.commercial(), start()).Issuance
+	i.GrantType, i.Access, i.Refresh = oauth.GrantCode, b.hash(), b.hash()
+	i.Scope, i.Sites = oauth.NewScope("gate.operate", "gate.read"), []int64{7, 3}
+	return b.issues(i)
+}
+
+// issueOwn issues an access token to a new commercial client itself.
+func (b *bench) issueOwn() family {
+	b.t.Helper()
+	c := b.commercial()
+	return b.issues(oauth.Issuance{
+		ClientID: c.ID, GrantType: oauth.GrantClientCredentials, Scope: oauth.NewScope("gate.read"),
+		Access: b.hash(), Now: start(), AccessExpiresAt: start().Add(accessLife),
+	})
+}
+
+func (b *bench) issues(i oauth.Issuance) family {
+	b.t.Helper()
 	id, err := b.Issue(b.t.Context(), i)
 	require.NoError(b.t, err)
 	return family{i, id}
@@ -157,7 +250,7 @@ func (b *bench) rotates(f family, r oauth.Rotation) {
 	b.t.Helper()
 	b.finds(r, oauth.Rotated{
 		Outcome: oauth.Rotate, GrantID: f.GrantID, UserID: f.UserID,
-		Nonce: r.Nonce, ExpiresAt: asStored(r.AccessExpiresAt),
+		Nonce: r.Nonce, ExpiresAt: asStored(r.AccessExpiresAt), Scope: lesser(f, r),
 	})
 }
 
@@ -166,9 +259,17 @@ func (b *bench) replays(f family, r, first oauth.Rotation) {
 	b.t.Helper()
 	b.finds(r, oauth.Rotated{
 		Outcome: oauth.Replay, GrantID: f.GrantID, UserID: f.UserID,
-		Nonce: first.Nonce, ExpiresAt: asStored(first.AccessExpiresAt),
+		Nonce: first.Nonce, ExpiresAt: asStored(first.AccessExpiresAt), Scope: lesser(f, first),
 	})
 	b.noAccess(r.Access, r.Now)
+}
+
+// lesser is the scope of the access token that r gives.
+func lesser(f family, r oauth.Rotation) oauth.Scope {
+	if r.Scope == nil {
+		return f.Scope
+	}
+	return r.Scope
 }
 
 func (b *bench) isReuse(f family, r oauth.Rotation) {
@@ -250,19 +351,38 @@ func unstorable() map[string]string {
 func contexts() map[string]func(*testing.T, *bench) {
 	return map[string]func(*testing.T, *bench){
 		"that has ended stops every call, and nothing is written": func(t *testing.T, b *bench) {
-			f := b.issue()
+			f, session := b.issue(), b.session()
+			pending := b.newCommercial()
+			pending.Status = oauth.Pending
+			require.NoError(t, b.AddClient(t.Context(), pending))
+			pending = b.hasClient(pending)
+			code := b.code(pending)
 			before := b.counts()
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			for name, call := range map[string]func() error{
 				"AddUser":     func() error { _, err := b.AddUser(ctx, oauth.User{Email: "a@b", Name: "n"}); return err },
 				"UserByEmail": func() error { _, err := b.UserByEmail(ctx, "a@b"); return err },
+				"User":        func() error { _, err := b.User(ctx, f.UserID); return err },
 				"Users":       func() error { _, err := b.Users(ctx, 0, 1); return err },
 				"AddClient":   func() error { return b.AddClient(ctx, oauth.Client{ID: "new", OwnerID: f.UserID}) },
+				"Decide":      func() error { return b.Decide(ctx, pending.ID, oauth.Active) },
+				"AddSecret":   func() error { return b.AddSecret(ctx, pending.ID, oauth.Secret{Hash: b.hash()}) },
+				"RemoveSecret": func() error {
+					return b.RemoveSecret(ctx, pending.ID, pending.Secrets[0].ID)
+				},
+				"TouchSecret": func() error { return b.TouchSecret(ctx, pending.Secrets[0].ID, start()) },
 				"Client":      func() error { _, err := b.Client(ctx, f.ClientID); return err },
 				"Clients":     func() error { _, err := b.Clients(ctx, "", 1); return err },
 				"Issue":       func() error { _, err := b.Issue(ctx, b.again(f)); return err },
+				"AddCode":     func() error { return b.AddCode(ctx, b.newCode(pending)) },
+				"Redeem":      func() error { _, err := b.Redeem(ctx, b.redemption(code, start())); return err },
 				"Rotate":      func() error { _, err := b.Rotate(ctx, b.rotation(f, f.Refresh, start())); return err },
+				"Token":       func() error { _, err := b.Token(ctx, f.Refresh, start()); return err },
+				"Revoke":      func() error { return b.Revoke(ctx, f.ClientID, f.Refresh, start()) },
+				"AddSession":  func() error { return b.AddSession(ctx, oauth.Session{Hash: b.hash(), UserID: f.UserID}) },
+				"Session":     func() error { _, err := b.Session(ctx, session.Hash, start()); return err },
+				"EndSession":  func() error { return b.EndSession(ctx, session.Hash) },
 				"Access":      func() error { _, err := b.Access(ctx, f.Access, start()); return err },
 				"Failures":    func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
 				"AddFailure":  func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
@@ -273,20 +393,32 @@ func contexts() map[string]func(*testing.T, *bench) {
 				require.NotErrorIs(t, err, oauth.ErrNotFound, name)
 			}
 			require.Equal(t, before, b.counts())
+			b.hasClient(pending)
 			b.access(f.Access, start())
 			b.rotate(f, f.Refresh, start())
+			b.redeem(code, start())
+			_, err := b.Session(t.Context(), session.Hash, start())
+			require.NoError(t, err)
 		},
 		"may be shared by calls of all kinds": func(t *testing.T, b *bench) {
 			f, key := b.issue(), b.hash()
+			c := b.commercial()
+			secret := b.hasClient(c).Secrets[0].ID
 			together(20, func(i int) {
 				for _, err := range []error{
 					second(b.AddUser(t.Context(), oauth.User{Email: fmt.Sprint(i), Name: "n", CreatedAt: start()})),
+					second(b.User(t.Context(), f.UserID)),
 					second(b.Users(t.Context(), 0, 100)),
 					b.AddClient(t.Context(), oauth.Client{ID: fmt.Sprint(i), Kind: oauth.Personal, Name: "n", OwnerID: f.UserID, CreatedAt: start()}),
 					second(b.Clients(t.Context(), "", 100)),
+					b.AddSecret(t.Context(), fmt.Sprint(i), oauth.Secret{Hash: b.hash(), CreatedAt: start()}),
+					b.TouchSecret(t.Context(), secret, start()),
 					second(b.Issue(t.Context(), b.again(f))),
 					second(b.Access(t.Context(), f.Access, start())),
+					second(b.Token(t.Context(), f.Access, start())),
 					second(b.Rotate(t.Context(), b.rotation(f, f.Refresh, start()))),
+					b.codeAndBack(c),
+					b.sessionAndBack(f.UserID),
 					second(b.AddFailure(t.Context(), key, start(), start().Add(-time.Hour))),
 					second(b.Failures(t.Context(), key, start())),
 					second(b.Purge(t.Context(), start(), 10)),
@@ -306,6 +438,13 @@ func second[T any](_ T, err error) error { return err }
 func (b *bench) again(f family) oauth.Issuance {
 	i := f.Issuance
 	i.Access, i.Refresh = b.hash(), b.hash()
+	return i
+}
+
+// againOwn is an issuance like f's, which has no refresh token.
+func (b *bench) againOwn(f family) oauth.Issuance {
+	i := f.Issuance
+	i.Access = b.hash()
 	return i
 }
 

@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -156,11 +157,57 @@ func purges() map[string]func(*testing.T, *bench) {
 			require.NoError(t, err)
 			equal(t, oauth.Failures{Count: 1, Oldest: asStored(start().Add(time.Second))}, f)
 		},
+		"deletes codes, unspent and spent": func(t *testing.T, b *bench) {
+			c := b.commercial()
+			unspent, spent := b.code(c), b.code(c)
+			f := b.redeem(spent, start())
+			end := asStored(unspent.ExpiresAt)
+			require.Zero(t, purge(b, end, 10))
+			require.Equal(t, 2, purge(b, end.Add(time.Microsecond), 10))
+			b.notRedeemed(b.redemption(unspent, start()), oauth.ErrNotFound)
+			b.notRedeemed(b.redemption(spent, start()), oauth.ErrNotFound)
+			b.access(f.Access, start())
+			b.rotate(f, f.Refresh, start())
+		},
+		"keeps what decides the reuse of a code": func(t *testing.T, b *bench) {
+			code := b.code(b.commercial())
+			f := b.redeem(code, start())
+			require.Zero(t, purge(b, asStored(code.ExpiresAt), 10), "it did not expire before then")
+			b.notRedeemed(b.redemption(code, code.ExpiresAt.Add(time.Hour)), oauth.ErrSpent)
+			b.isDead(f, start())
+		},
+		"keeps a grant as long as the code that gave it": func(t *testing.T, b *bench) {
+			code := b.newCode(b.commercial())
+			code.ExpiresAt = start().Add(3 * refreshLife)
+			require.NoError(t, b.AddCode(t.Context(), code))
+			b.redeem(code, start())
+			require.Equal(t, 2, purge(b, start().Add(2*refreshLife), 10), "the tokens")
+			b.notRedeemed(b.redemption(code, start()), oauth.ErrSpent)
+			require.Equal(t, 2, purge(b, start().Add(4*refreshLife), 10), "the code and the grant")
+		},
+		"deletes sessions": func(t *testing.T, b *bench) {
+			s := b.session()
+			end := asStored(s.ExpiresAt)
+			require.Zero(t, purge(b, end, 10))
+			_, err := b.Session(t.Context(), s.Hash, start())
+			require.NoError(t, err)
+			require.Equal(t, 1, purge(b, end.Add(time.Microsecond), 10))
+			b.noSession(s.Hash, start())
+		},
+		"deletes a grant whose only token was revoked": func(t *testing.T, b *bench) {
+			f := b.issueOwn()
+			require.NoError(t, b.Revoke(t.Context(), f.ClientID, f.Access, start()))
+			end := asStored(f.AccessExpiresAt)
+			require.Zero(t, purge(b, end, 10))
+			require.Equal(t, 1, purge(b, end.Add(time.Microsecond), 10))
+		},
 		"is bounded": func(t *testing.T, b *bench) {
 			c, key := b.client(), b.hash()
-			const each, limit = 5, 2
+			const each, tables, limit = 5, 6, 2
 			for range each {
 				b.issueTo(c, start())
+				b.code(c)
+				b.sessionOf(c.OwnerID)
 				_, err := b.AddFailure(t.Context(), key, start(), start())
 				require.NoError(t, err)
 			}
@@ -170,10 +217,10 @@ func purges() map[string]func(*testing.T, *bench) {
 			total, rounds := 0, 0
 			for n := 1; n > 0; rounds++ {
 				n = purge(b, end, limit)
-				require.LessOrEqual(t, n, 4*limit)
+				require.LessOrEqual(t, n, tables*limit)
 				total += n
 			}
-			require.Equal(t, 4*each, total)
+			require.Equal(t, tables*each, total)
 			require.LessOrEqual(t, rounds, 3*each)
 		},
 		"may run beside everything else": func(t *testing.T, b *bench) {
@@ -185,6 +232,9 @@ func purges() map[string]func(*testing.T, *bench) {
 							t.Error(err)
 						}
 						continue
+					}
+					if err := b.codeAndBack(c); err != nil && !errors.Is(err, oauth.ErrNotFound) { // the code may be gone
+						t.Error(err)
 					}
 					if _, err := b.Issue(t.Context(), b.again(family{Issuance: oauth.Issuance{
 						ClientID: c.ID, UserID: c.OwnerID, GrantType: oauth.GrantPassword, Now: start(),

@@ -1,0 +1,143 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+//go:embed static/*
+var staticFiles embed.FS
+
+//go:embed messages/*.json
+var messageFiles embed.FS
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+func ownAssets() fs.FS   { return below(staticFiles, "static") }
+func ownMessages() fs.FS { return below(messageFiles, "messages") }
+
+func below(files embed.FS, dir string) fs.FS {
+	sub, err := fs.Sub(files, dir)
+	if err != nil { // the directory's name is a constant
+		panic(err)
+	}
+	return sub
+}
+
+// StaticPath is the prefix of the paths of static files.
+const StaticPath = "/static/"
+
+type asset struct {
+	hash, media string
+	content     []byte
+}
+
+// assets are static files by name.
+type assets struct{ files map[string]asset }
+
+func readAssets(sources []fs.FS) (*assets, error) {
+	a := &assets{files: make(map[string]asset)}
+	for _, source := range sources {
+		entries, err := fs.ReadDir(source, ".")
+		if err != nil {
+			return nil, fmt.Errorf("list static files: %w", err)
+		}
+		for _, entry := range entries {
+			if err := a.read(source, entry); err != nil {
+				return nil, fmt.Errorf("static file %s: %w", entry.Name(), err)
+			}
+		}
+	}
+	return a, nil
+}
+
+func (a *assets) read(source fs.FS, entry fs.DirEntry) error {
+	name := entry.Name()
+	media := assetType(name)
+	switch _, twice := a.files[name]; {
+	case !entry.Type().IsRegular():
+		return errors.New("is not a file")
+	case twice:
+		return errors.New("is there twice")
+	case media == "":
+		return errors.New("is of no known type")
+	}
+	content, err := fs.ReadFile(source, name)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(content)
+	a.files[name] = asset{hash: hex.EncodeToString(sum[:8]), media: media, content: content}
+	return nil
+}
+
+func assetType(name string) string {
+	switch path.Ext(name) {
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".json":
+		return "application/json"
+	case ".svg":
+		return "image/svg+xml"
+	case ".png":
+		return "image/png"
+	case ".ico":
+		return "image/x-icon"
+	case ".woff2":
+		return "font/woff2"
+	case ".txt":
+		return "text/plain; charset=utf-8"
+	default:
+		return ""
+	}
+}
+
+// path is where a file is served. The path changes with the content.
+func (a *assets) path(name string) (string, error) {
+	file, ok := a.files[name]
+	if !ok {
+		return "", fmt.Errorf("there is no static file %q", name)
+	}
+	return StaticPath + file.hash + "/" + name, nil
+}
+
+// Static serves the static files below StaticPath, for good: a file that changes gets
+// another path. The path of an earlier content gives the present one, without leave to
+// keep it, so that pages of a bridge that is of another version stay whole.
+func (p *Pages) Static() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hash, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, StaticPath), "/")
+		file, ok := p.assets.files[name]
+		switch {
+		case !ok:
+			p.Error(w, r, http.StatusNotFound, "")
+			return
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			w.Header().Set("Allow", "GET, HEAD")
+			p.Error(w, r, http.StatusMethodNotAllowed, "")
+			return
+		}
+		h := w.Header()
+		p.writeCommon(h)
+		h.Set("Content-Type", file.media)
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if hash == file.hash {
+			h.Set("Cache-Control", "public, max-age=31536000, immutable")
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.content))
+	})
+}

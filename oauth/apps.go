@@ -1,0 +1,129 @@
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// ErrTooMany says that an owner has as many clients as are allowed. It is an error of
+// a Store; nothing was written.
+var ErrTooMany = errors.New("too many")
+
+const (
+	personalMax = 10 // personal applications that a person may have
+	pendingMax  = 10 // commercial ones that may wait for an operator
+	ownedMax    = 200
+)
+
+// Applications lists those of an owner, the newest first.
+func (s *Service) Applications(ctx context.Context, ownerID int64) ([]Client, error) {
+	clients, err := s.opts.Store.ClientsOf(ctx, ownerID, ownedMax)
+	if err != nil {
+		return nil, fmt.Errorf("list clients of user %d: %w", ownerID, err)
+	}
+	slices.SortStableFunc(clients, func(a, b Client) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return clients, nil
+}
+
+// Application finds one of an owner's. One of somebody else is ErrNotFound, as one
+// that does not exist.
+func (s *Service) Application(ctx context.Context, ownerID int64, clientID string) (Client, error) {
+	if !isHex(clientID, clientIDDigits) {
+		return Client{}, ErrNotFound
+	}
+	client, err := s.opts.Store.Client(ctx, clientID)
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && client.OwnerID != ownerID:
+		return Client{}, ErrNotFound
+	case err != nil:
+		return Client{}, fmt.Errorf("find client: %w", err)
+	}
+	return client, nil
+}
+
+// CreatePersonal registers a personal application under a client_id that the caller
+// has drawn with NewClientID, so that a repeat creates nothing, and gives its
+// client_secret, which nothing can show again. A name or a client_id that cannot be is
+// a *FieldError; of a client_id that is taken its cause is ErrExists, and of a person
+// who has 10 personal applications it is ErrTooMany.
+func (s *Service) CreatePersonal(ctx context.Context, ownerID int64, clientID, name string) (c Client, secret string, err error) {
+	if name, err = checkName(name); err != nil {
+		return Client{}, "", err
+	}
+	c, secret = s.personal(clientID, ownerID, name)
+	if err := s.register(ctx, c, personalMax); err != nil {
+		return Client{}, "", err
+	}
+	return c, secret, nil
+}
+
+// CreateCommercial is RequestCommercial under a client_id that the caller has drawn,
+// for the person who is signed in; see CreatePersonal. 10 may wait for an operator.
+func (s *Service) CreateCommercial(ctx context.Context, ownerID int64, clientID string, r CommercialRequest) (c Client, secret string, err error) {
+	if err := s.checkCommercial(&r); err != nil {
+		return Client{}, "", err
+	}
+	c, secret = s.commercial(clientID, ownerID, r)
+	if err := s.register(ctx, c, pendingMax); err != nil {
+		return Client{}, "", err
+	}
+	return c, secret, nil
+}
+
+// register adds a client of which its owner may have so many.
+func (s *Service) register(ctx context.Context, c Client, limit int) error {
+	if !isHex(c.ID, clientIDDigits) {
+		return &FieldError{Field: "client_id", Problem: "is malformed"}
+	}
+	err := s.opts.Store.AddClientWithin(ctx, c, limit)
+	switch {
+	case errors.Is(err, ErrExists):
+		return &FieldError{Field: "client_id", Problem: "is taken", Err: err}
+	case errors.Is(err, ErrTooMany):
+		return &FieldError{Field: "owner", Problem: fmt.Sprintf("has %d applications of this kind already", limit), Err: err}
+	case err != nil:
+		return fmt.Errorf("add client of user %d: %w", c.OwnerID, err)
+	}
+	return nil
+}
+
+// AddOwnSecret is AddSecret for an application of the owner; of any other it is
+// ErrNotFound.
+func (s *Service) AddOwnSecret(ctx context.Context, ownerID int64, clientID string) (secret string, err error) {
+	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
+		return "", err
+	}
+	return s.AddSecret(ctx, clientID)
+}
+
+// RemoveOwnSecret is RemoveSecret for an application of the owner; of any other it is
+// ErrNotFound.
+func (s *Service) RemoveOwnSecret(ctx context.Context, ownerID int64, clientID string, secretID int64) error {
+	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
+		return err
+	}
+	return s.RemoveSecret(ctx, clientID, secretID)
+}
+
+// OwnToken issues tokens as the password grant does, to a personal application of
+// the person who is signed in and enters the password again. The session stands for
+// the client_secret, which nobody can show again. An application that is not the
+// owner's is ErrNotFound; all else is as of Token.
+func (s *Service) OwnToken(ctx context.Context, owner User, clientID, password string, address netip.Addr) (Tokens, error) {
+	client, err := s.Application(ctx, owner.ID, clientID)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if client.Status != Active {
+		return Tokens{}, s.refuse(client.ID, notActive())
+	}
+	return s.issue(ctx, client, TokenRequest{
+		ClientID: client.ID, GrantType: GrantPassword, Username: owner.Email, Password: password, Address: address,
+	})
+}

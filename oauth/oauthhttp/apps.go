@@ -1,0 +1,380 @@
+package oauthhttp
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/foxbridge/foxbridge/internal/web"
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// Paths below pathApps. That of an application ends in its client_id.
+const (
+	pathNewPersonal   = pathApps + "/personal"
+	pathNewCommercial = pathApps + "/commercial"
+	pathApp           = pathApps + "/{client_id}"
+	pathAddSecret     = pathApp + "/secret"
+	pathRemoveSecret  = pathApp + "/secret/remove"
+	pathGetToken      = pathApp + "/token"
+)
+
+// Forms and fields of My applications.
+const (
+	formNewApp       = "new application"
+	formAddSecret    = "add secret"
+	formRemoveSecret = "remove secret"
+	formToken        = "token"
+
+	fieldName         = "name"
+	fieldDescription  = "description"
+	fieldHomePage     = "home_page"
+	fieldRedirectURIs = "redirect_uris"
+	fieldPublic       = "public"
+	fieldRequirePKCE  = "require_pkce"
+	fieldRequireScope = "require_scope"
+	fieldSecret       = "secret"
+)
+
+// appPages are the pages of My applications, in the order in which they are matched.
+func (p *Pages) appPages() []route {
+	private := func(g page) page {
+		g.private, g.back = true, pathApps
+		return g
+	}
+	return []route{
+		{pathApps, private(page{get: p.apps})},
+		{pathNewPersonal, private(page{get: p.newApp("personal"), post: p.createPersonal})},
+		{pathNewCommercial, private(page{get: p.newApp("commercial"), post: p.createCommercial})},
+		{pathApp, private(page{get: p.app})},
+		{pathAddSecret, private(page{post: p.addSecret})},
+		{pathRemoveSecret, private(page{post: p.removeSecret})},
+		{pathGetToken, private(page{post: p.getToken})},
+	}
+}
+
+// appView is an application in a list or on its own page.
+type appView struct {
+	oauth.Client
+	KindKey, StatusKey string
+	StatusClass        string
+}
+
+func newAppView(c oauth.Client) appView {
+	class := map[oauth.Status]string{oauth.Active: "success", oauth.Pending: "warning", oauth.Rejected: "error"}
+	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status]}
+}
+
+// appKeys are messages that the pages of applications make up.
+func appKeys() []string {
+	keys := []string{
+		"connected.done", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
+		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "signin.busy",
+	}
+	for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
+		keys = append(keys, "apps.kind."+string(kind))
+	}
+	for _, status := range []oauth.Status{oauth.Active, oauth.Pending, oauth.Rejected} {
+		keys = append(keys, "apps.status."+string(status))
+	}
+	for _, field := range []string{fieldName, fieldDescription, fieldHomePage, fieldRedirectURIs, fieldScope} {
+		keys = append(keys, "apps."+field+".wrong")
+	}
+	return keys
+}
+
+// apps lists the person's own applications.
+func (p *Pages) apps(w http.ResponseWriter, r *http.Request, v visitor) error {
+	clients, err := p.service.Applications(r.Context(), v.user.ID)
+	if err != nil {
+		return err
+	}
+	views := make([]appView, 0, len(clients))
+	for _, c := range clients {
+		views = append(views, newAppView(c))
+	}
+	p.web.Render(w, r, http.StatusOK, "apps", views)
+	return nil
+}
+
+// newAppPage is the data of the pages on which an application is made.
+type newAppPage struct {
+	Form     *web.Form
+	Token    string
+	ClientID string // that it will have: who sends the form twice makes one application
+	Scopes   []web.Option
+}
+
+// newApp shows the empty form of a page.
+func (p *Pages) newApp(page string) func(http.ResponseWriter, *http.Request, visitor) error {
+	return func(w http.ResponseWriter, r *http.Request, _ visitor) error {
+		p.renderNewApp(w, r, http.StatusOK, page, new(web.Form))
+		return nil
+	}
+}
+
+func (p *Pages) renderNewApp(w http.ResponseWriter, r *http.Request, status int, page string, form *web.Form) {
+	id := form.Get(fieldClientID)
+	if id == "" {
+		id = oauth.NewClientID()
+	}
+	p.web.Render(w, r, status, page, newAppPage{
+		Form: form, Token: p.web.FormToken(w, r, formNewApp), ClientID: id,
+		Scopes: p.scopeOptions(oauth.NewScope(p.service.Scopes()...)),
+	})
+}
+
+func (p *Pages) createPersonal(w http.ResponseWriter, r *http.Request, v visitor) error {
+	form, err := p.web.PostedForm(w, r, formNewApp, fieldClientID, fieldName)
+	if err != nil {
+		return err
+	}
+	client, secret, err := p.service.CreatePersonal(r.Context(), v.user.ID, form.Get(fieldClientID), form.Get(fieldName))
+	return p.created(w, r, v, "personal", form, client, secret, err)
+}
+
+func (p *Pages) createCommercial(w http.ResponseWriter, r *http.Request, v visitor) error {
+	form, err := p.web.PostedForm(w, r, formNewApp, fieldClientID, fieldName, fieldDescription, fieldHomePage,
+		fieldRedirectURIs, fieldScope+"...", fieldPublic, fieldRequirePKCE, fieldRequireScope)
+	if err != nil {
+		return err
+	}
+	client, secret, err := p.service.CreateCommercial(r.Context(), v.user.ID, form.Get(fieldClientID), oauth.CommercialRequest{
+		Name:        form.Get(fieldName),
+		Description: strings.ReplaceAll(strings.TrimSpace(form.Get(fieldDescription)), "\r\n", "\n"),
+		HomePage:    strings.TrimSpace(form.Get(fieldHomePage)), RedirectURIs: strings.Fields(form.Get(fieldRedirectURIs)),
+		Scopes: form.All(fieldScope),
+		Public: form.Has(fieldPublic), RequirePKCE: form.Has(fieldRequirePKCE), RequireScope: form.Has(fieldRequireScope),
+	})
+	return p.created(w, r, v, "commercial", form, client, secret, err)
+}
+
+// created answers the form by which an application was to be made.
+func (p *Pages) created(w http.ResponseWriter, r *http.Request, v visitor, page string, form *web.Form, c oauth.Client, secret string, err error) error {
+	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
+		return p.notCreated(w, r, v, page, form, wrong)
+	}
+	if err != nil {
+		return err
+	}
+	p.log.InfoContext(r.Context(), "application registered", "client_id", c.ID, "kind", string(c.Kind), "user_id", v.user.ID)
+	p.renderSecret(w, r, v, c, secret)
+	return nil
+}
+
+func (p *Pages) notCreated(w http.ResponseWriter, r *http.Request, v visitor, page string, form *web.Form, wrong *oauth.FieldError) error {
+	status := http.StatusUnprocessableEntity
+	switch {
+	case errors.Is(wrong, oauth.ErrTooMany):
+		status = http.StatusConflict
+		form.Reject("", map[string]string{"personal": "apps.too_many.personal", "commercial": "apps.too_many.pending"}[page])
+	case wrong.Field == "client_id":
+		return p.createdAlready(w, r, v, form.Get(fieldClientID))
+	default:
+		field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[wrong.Field]
+		if field == "" {
+			field = wrong.Field
+		}
+		form.Reject(field, "apps."+field+".wrong")
+	}
+	p.renderNewApp(w, r, status, page, form)
+	return nil
+}
+
+// createdAlready answers a form that is sent again: nothing can show the secret again.
+func (p *Pages) createdAlready(w http.ResponseWriter, r *http.Request, v visitor, clientID string) error {
+	if _, err := p.service.Application(r.Context(), v.user.ID, clientID); errors.Is(err, oauth.ErrNotFound) {
+		return badRequest("The client_id is not one that can be registered", "client_id malformed")
+	} else if err != nil {
+		return err
+	}
+	p.web.Flash(w, "apps.created_already")
+	p.web.Redirect(w, pathApps+"/"+clientID)
+	return nil
+}
+
+// secretView is the data of the page that shows a client_secret, once.
+type secretView struct {
+	appView
+	Secret string // empty of a public application
+	Curl   string // that gets a token; empty if the application has another way
+}
+
+func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, secret string) {
+	view := secretView{appView: newAppView(c), Secret: secret}
+	if c.Kind == oauth.Personal {
+		view.Curl = "curl -u " + c.ID + ":" + secret + " " + p.base(r) + pathToken + " -d grant_type=password" +
+			" --data-urlencode " + quoted("username="+v.user.Email) + " --data-urlencode 'password=YOUR_PASSWORD'"
+	}
+	p.web.Render(w, r, http.StatusOK, "secret", view, web.ReturnTo(pathApps+"/"+c.ID))
+}
+
+// base is the address of the API.
+func (p *Pages) base(r *http.Request) string {
+	if issuer := p.service.Issuer(); issuer != "" {
+		return issuer
+	}
+	return "http://" + r.Host
+}
+
+// quoted is s as one word of a shell.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// appPage is the data of the page of one application.
+type appPage struct {
+	appView
+	Scopes                              []web.Option
+	HasSecrets, CanAdd, CanRemove       bool
+	AddToken, RemoveToken, GetTokenForm string
+	Form                                *web.Form // that gets a token
+	Personal                            bool
+	Email                               string
+}
+
+// own finds the application that the path names, if it is the person's own. Any other
+// is answered as one that does not exist.
+func (p *Pages) own(w http.ResponseWriter, r *http.Request, v visitor) (c oauth.Client, answered bool, err error) {
+	c, err = p.service.Application(r.Context(), v.user.ID, mux.Vars(r)["client_id"])
+	if errors.Is(err, oauth.ErrNotFound) {
+		p.web.Error(w, r, http.StatusNotFound, "")
+		return c, true, nil
+	}
+	return c, false, err
+}
+
+func (p *Pages) app(w http.ResponseWriter, r *http.Request, v visitor) error {
+	c, answered, err := p.own(w, r, v)
+	if answered || err != nil {
+		return err
+	}
+	p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
+	return nil
+}
+
+func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) {
+	p.web.Render(w, r, status, "app", appPage{
+		appView: newAppView(c), Scopes: p.scopeOptions(c.Scope),
+		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
+		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
+		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email,
+	}, web.ReturnTo(pathApps+"/"+c.ID))
+}
+
+func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) error {
+	if _, err := p.web.PostedForm(w, r, formAddSecret); err != nil {
+		return err
+	}
+	c, answered, err := p.own(w, r, v)
+	if answered || err != nil {
+		return err
+	}
+	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID)
+	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
+		p.log.InfoContext(r.Context(), "secret not added", "client_id", c.ID, "err", wrong)
+		p.web.Error(w, r, http.StatusConflict, "apps.secret.full")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.log.InfoContext(r.Context(), "secret added", "client_id", c.ID, "user_id", v.user.ID)
+	p.renderSecret(w, r, v, c, secret)
+	return nil
+}
+
+// removeSecret ends one of two secrets. The last one stays, since an application
+// without any cannot be used.
+func (p *Pages) removeSecret(w http.ResponseWriter, r *http.Request, v visitor) error {
+	form, err := p.web.PostedForm(w, r, formRemoveSecret, fieldSecret)
+	if err != nil {
+		return err
+	}
+	c, answered, err := p.own(w, r, v)
+	if answered || err != nil {
+		return err
+	}
+	err = p.removeOne(r, c, form.Get(fieldSecret))
+	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
+		p.log.InfoContext(r.Context(), "secret not removed", "client_id", c.ID, "err", wrong)
+		p.web.Error(w, r, http.StatusConflict, "apps.secret.gone")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.log.InfoContext(r.Context(), "secret removed", "client_id", c.ID, "user_id", v.user.ID)
+	p.web.Flash(w, "apps.secret.removed")
+	p.web.Redirect(w, pathApps+"/"+c.ID)
+	return nil
+}
+
+// removeOne ends the secret with that ID, if the application has another one.
+func (p *Pages) removeOne(r *http.Request, c oauth.Client, secretID string) error {
+	id, err := strconv.ParseInt(secretID, 10, 64)
+	if err != nil || len(c.Secrets) < oauth.SecretsMax {
+		return &oauth.FieldError{Field: fieldSecret, Problem: "cannot be removed"}
+	}
+	return p.service.RemoveOwnSecret(r.Context(), c.OwnerID, c.ID, id)
+}
+
+// tokenView is the data of the page that shows tokens, once.
+type tokenView struct {
+	appView
+	oauth.Tokens
+	Minutes       int
+	Call, Refresh string // curl lines
+}
+
+// getToken gives a personal application's owner, who enters the password again, a
+// token to try the API with.
+func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) error {
+	form, err := p.web.PostedForm(w, r, formToken, fieldPassword)
+	if err != nil {
+		return err
+	}
+	c, answered, err := p.own(w, r, v)
+	if answered || err != nil {
+		return err
+	}
+	if form.Get(fieldPassword) == "" {
+		form.Reject(fieldPassword, "apps.password.missing")
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
+		return nil
+	}
+	tokens, err := p.service.OwnToken(r.Context(), v.user, c.ID, form.Get(fieldPassword), p.address(r))
+	if refusal, is := errors.AsType[*oauth.Error](err); is && c.Kind == oauth.Personal {
+		p.tokenRefused(w, r, v, c, form, refusal)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.log.InfoContext(r.Context(), "token given on the page", "client_id", c.ID, "user_id", v.user.ID)
+	p.web.Render(w, r, http.StatusOK, "tokens", tokenView{
+		appView: newAppView(c), Tokens: tokens, Minutes: minutes(tokens.ExpiresIn),
+		Call:    "curl -H 'Authorization: Bearer " + tokens.AccessToken + "' " + p.base(r) + "/v2/client/site/items",
+		Refresh: "curl -u " + c.ID + ":YOUR_CLIENT_SECRET " + p.base(r) + pathToken + " -d 'grant_type=refresh_token&refresh_token=" + tokens.RefreshToken + "'",
+	}, web.ReturnTo(pathApps+"/"+c.ID))
+	return nil
+}
+
+func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
+	p.logRefusal(r, refusal)
+	if refusal.RetryAfter > 0 {
+		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
+	}
+	status := statusOf(r, refusal)
+	switch refusal.Code {
+	case oauth.CodeInvalidGrant:
+		status = http.StatusForbidden
+		form.Reject(fieldPassword, "apps.password.wrong")
+	case oauth.CodeSlowDown:
+		form.Reject(fieldPassword, "apps.token.slow_down", minutes(refusal.RetryAfter))
+	default:
+		form.Reject(fieldPassword, "signin.busy")
+	}
+	p.renderApp(w, r, v, status, c, form)
+}

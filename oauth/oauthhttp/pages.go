@@ -1,0 +1,323 @@
+package oauthhttp
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/foxbridge/foxbridge/internal/web"
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+//go:embed templates/*.html
+var pageTemplates embed.FS
+
+//go:embed messages/*.json
+var pageMessages embed.FS
+
+// Site is a home that a person can reach.
+type Site struct {
+	ID    int64
+	Label string
+}
+
+// PagesOptions are what Pages are made of. Service and Logger are required.
+type PagesOptions struct {
+	Service *oauth.Service
+	Logger  *slog.Logger
+	// Secure says that the site is reached over HTTPS only: the cookies are then Secure
+	// and bound to the host. Without it the site is for this machine's own loopback.
+	Secure bool
+	// Address tells the caller's address, by which failed sign-ins are counted. Nil:
+	// that of the connection.
+	Address func(*http.Request) netip.Addr
+	// Sites lists the homes of a person, so that a consent can be narrowed to some of
+	// them. Nil: nobody is asked.
+	Sites func(ctx context.Context, userID int64) ([]Site, error)
+	// Home is the local path to which a sign-in leads when nothing else was asked for.
+	// Empty: the page of connected applications, and then "/" leads there too.
+	Home string
+}
+
+// Pages serve what people see of the authorization server: sign-in, consent, the
+// applications that are connected, and those that they registered. They may be used
+// by several goroutines at once.
+type Pages struct {
+	service *oauth.Service
+	log     *slog.Logger
+	address func(*http.Request) netip.Addr
+	sites   func(context.Context, int64) ([]Site, error)
+	home    string
+	web     *web.Pages
+}
+
+// Paths of the pages.
+const (
+	pathConsent   = "/oauth2/consent"
+	pathSignIn    = "/signin"
+	pathSignOut   = "/signout"
+	pathConnected = "/connected"
+	pathApps      = "/dev/apps"
+)
+
+// NewPages makes Pages. It refuses an Options.Home that is no local path.
+func NewPages(o PagesOptions) (*Pages, error) {
+	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, sites: o.Sites, home: o.Home}
+	if p.address == nil {
+		p.address = connection
+	}
+	if p.sites == nil {
+		p.sites = func(context.Context, int64) ([]Site, error) { return nil, nil }
+	}
+	if p.home != "" && !web.LocalPath(p.home) {
+		return nil, errors.New("make pages: Home is not a local path")
+	}
+	templates, err := fs.Sub(pageTemplates, "templates")
+	if err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
+	messages, err := fs.Sub(pageMessages, "messages")
+	if err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
+	p.web, err = web.New(web.Options{
+		Templates: []fs.FS{templates}, Messages: []fs.FS{messages},
+		Secure: o.Secure, Logger: o.Logger, Header: header,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
+	if err := p.web.RequireKeys(dynamicKeys()...); err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
+	return p, nil
+}
+
+// Register adds the pages to r, with and without a slash at their end, their static
+// files and the switch of languages. They answer all methods themselves.
+func (p *Pages) Register(r *mux.Router) {
+	p.web.Register(r)
+	routes := []route{
+		// Applications may have the person's browser send the request from their own page.
+		{pathAuthorize, page{get: p.authorize, post: p.authorizePost, open: true}},
+		{pathConsent, page{post: p.consent}},
+		{pathSignIn, page{get: p.signInPage, post: p.signIn}},
+		{pathSignOut, page{get: p.signOutPage, post: p.signOut}},
+		{pathConnected, page{get: p.connected, post: p.disconnect, private: true, back: pathConnected}},
+	}
+	if p.home == "" {
+		routes = append(routes, route{"/", page{get: func(w http.ResponseWriter, _ *http.Request, _ visitor) error {
+			p.web.Redirect(w, pathConnected)
+			return nil
+		}}})
+	}
+	for _, route := range append(routes, p.appPages()...) {
+		p.handle(r, route.path, route.page)
+	}
+}
+
+// route is a page at its path, which is a template of the router.
+type route struct {
+	path string
+	page page
+}
+
+func (p *Pages) handle(r *mux.Router, path string, page page) {
+	page.Pages = p
+	var h http.Handler = page
+	if !page.open {
+		h = p.web.Protect(h)
+	}
+	r.Handle(path, h)
+	if path != "/" {
+		r.Handle(path+"/", h)
+	}
+}
+
+// visitor is who sends a request.
+type visitor struct {
+	user   oauth.User
+	secret string // of the session; empty: nobody is signed in
+}
+
+func (v visitor) signedIn() bool { return v.secret != "" }
+
+// page is one path. A method that is nil is refused.
+type page struct {
+	*Pages
+	get, post func(http.ResponseWriter, *http.Request, visitor) error
+	open      bool   // it takes forms of other sites' pages
+	private   bool   // it is for who is signed in
+	back      string // where a sign-in leads that a form of a private page needs
+}
+
+func (g page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	serve, allow := g.method(r.Method)
+	if serve == nil {
+		w.Header().Set("Allow", allow)
+		g.web.Error(w, r, http.StatusMethodNotAllowed, "")
+		return
+	}
+	v, err := g.visitor(r)
+	if err != nil {
+		g.fail(w, r, err)
+		return
+	}
+	r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+	if g.private && !v.signedIn() {
+		back := r.URL.RequestURI()
+		if r.Method == http.MethodPost {
+			back = g.back // what was in the form is lost
+		}
+		g.web.Redirect(w, signInFor(back))
+		return
+	}
+	if err := serve(w, r, v); err != nil {
+		g.fail(w, r, err)
+	}
+}
+
+func (g page) method(name string) (serve func(http.ResponseWriter, *http.Request, visitor) error, allow string) {
+	var methods []string
+	if g.get != nil {
+		methods = append(methods, http.MethodGet, http.MethodHead)
+	}
+	if g.post != nil {
+		methods = append(methods, http.MethodPost)
+	}
+	switch {
+	case !slices.Contains(methods, name):
+		return nil, strings.Join(methods, ", ")
+	case name == http.MethodPost:
+		return g.post, ""
+	default:
+		return g.get, ""
+	}
+}
+
+type visitorKey struct{}
+
+// visitor finds who sends r. A session that is over is none.
+func (p *Pages) visitor(r *http.Request) (visitor, error) {
+	secret := p.web.Session(r)
+	if secret == "" {
+		return visitor{}, nil
+	}
+	user, err := p.service.Session(r.Context(), secret)
+	switch {
+	case errors.Is(err, oauth.ErrNotFound):
+		return visitor{}, nil
+	case err != nil:
+		return visitor{}, err
+	}
+	return visitor{user, secret}, nil
+}
+
+// header is what the header of a page shows to who was found to send r.
+func header(r *http.Request) web.Header {
+	v, _ := r.Context().Value(visitorKey{}).(visitor)
+	if !v.signedIn() {
+		return web.Header{}
+	}
+	return web.Header{
+		Person:  v.user.Name,
+		SignOut: pathSignOut, SignOutToken: web.FormToken(v.secret, formSignOut),
+		Links: []web.Link{{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}},
+	}
+}
+
+// bare is the header of a page that nobody should leave by accident.
+func (v visitor) bare() web.RenderOption { return web.WithHeader(web.Header{Person: v.user.Name}) }
+
+// signInFor is the page of sign-in that leads on to a local path.
+func signInFor(path string) string {
+	if path == "" || !web.LocalPath(path) {
+		return pathSignIn
+	}
+	return pathSignIn + "?" + url.Values{fieldReturn: {path}}.Encode()
+}
+
+// fail answers any error with a page, and logs one line. What it does not know shows
+// nothing of its inside.
+func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
+	refusal, isRefusal := errors.AsType[*oauth.Error](err)
+	refused, isForm := errors.AsType[*web.FormError](err)
+	switch {
+	case isRefusal:
+		p.refuse(w, r, refusal)
+	case isForm:
+		p.log.InfoContext(r.Context(), "form refused", "path", r.URL.Path, "reason", refused.Error())
+		p.web.Refuse(w, r, refused)
+	case r.Context().Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		p.log.InfoContext(r.Context(), "page given up", "path", r.URL.Path, "err", err)
+		p.web.Error(w, r, http.StatusServiceUnavailable, "")
+	default:
+		p.web.Refuse(w, r, err) // which logs it
+	}
+}
+
+// refusalView is the data of the page of a refusal.
+type refusalView struct {
+	Heading, Key      string // messages
+	Code, Description string // for who made the application
+}
+
+// refuse answers a refusal that the application must not be told.
+func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, refusal *oauth.Error) {
+	p.logRefusal(r, refusal)
+	if refusal.RetryAfter > 0 {
+		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
+	}
+	view := refusalView{Heading: "refused.title", Key: "refused.other", Code: refusal.Code, Description: refusal.Description}
+	if key, known := refusalKeys()[refusal.Reason]; known {
+		view.Key = key
+	}
+	if view.Key == "refused.repeated" { // the application is connected
+		view.Heading = "refused.repeated.heading"
+	}
+	p.web.Render(w, r, statusOf(r, refusal), "refused", view, web.KeepOpener())
+}
+
+func (p *Pages) logRefusal(r *http.Request, refusal *oauth.Error) {
+	attrs := []slog.Attr{
+		slog.String("path", r.URL.Path),
+		slog.String("error", refusal.Code), slog.String("reason", refusal.Reason),
+		slog.String("remote", p.address(r).String()),
+	}
+	if refusal.ClientID != "" {
+		attrs = append(attrs, slog.String("client_id", refusal.ClientID))
+	}
+	p.log.LogAttrs(r.Context(), slog.LevelInfo, "page refused", attrs...)
+}
+
+// refusalKeys are messages by the reason of a refusal.
+func refusalKeys() map[string]string {
+	return map[string]string{
+		"client_id missing":                     "refused.client",
+		"client unknown":                        "refused.client",
+		"grant not allowed for the application": "refused.kind",
+		"redirect_uri missing":                  "refused.redirect",
+		"redirect_uri not registered":           "refused.redirect",
+		"consent repeated":                      "refused.repeated",
+		"body too large":                        "web.error.413",
+	}
+}
+
+// dynamicKeys are the messages that no template names.
+func dynamicKeys() []string {
+	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps"}
+	for _, key := range refusalKeys() {
+		keys = append(keys, key)
+	}
+	return append(append(keys, signInKeys()...), appKeys()...)
+}

@@ -1,0 +1,157 @@
+package oauthhttp
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/foxbridge/foxbridge/internal/web"
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// Forms and fields of signing in and out.
+const (
+	formSignIn    = "signin"
+	formSignOut   = "signout"
+	fieldReturn   = "return"
+	fieldUsername = "username"
+	fieldPassword = "password"
+)
+
+// signInView is the data of the page of sign-in.
+type signInView struct {
+	Form          *web.Form
+	Token, Return string
+	Application   bool // an application waits for it
+}
+
+// signInPage asks for a name and a password. Who is signed in already goes on.
+func (p *Pages) signInPage(w http.ResponseWriter, r *http.Request, v visitor) error {
+	query, err := web.ParseQuery(r, fieldReturn)
+	if err != nil {
+		return err
+	}
+	if v.signedIn() {
+		p.web.Redirect(w, p.onward(query.Get(fieldReturn)))
+		return nil
+	}
+	p.renderSignIn(w, r, http.StatusOK, query)
+	return nil
+}
+
+// onward is where a sign-in leads: only ever to a page of this site.
+func (p *Pages) onward(path string) string {
+	switch {
+	case path != "" && web.LocalPath(path):
+		return path
+	case p.home != "":
+		return p.home
+	default:
+		return pathConnected
+	}
+}
+
+func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int, form *web.Form) {
+	back := form.Get(fieldReturn)
+	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back, Application: strings.HasPrefix(back, pathAuthorize+"?")}
+	options := []web.RenderOption{web.ReturnTo(signInFor(back))}
+	if view.Application {
+		options = append(options, web.KeepOpener())
+	}
+	p.web.Render(w, r, status, "signin", view, options...)
+}
+
+// signIn begins a session. Each sign-in has a new one, whatever cookie it came with,
+// so that nobody can know it beforehand.
+func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, v visitor) error {
+	if v.signedIn() { // in another window, while this page was open
+		form, err := web.ParseForm(w, r, fieldReturn)
+		if err != nil {
+			return err
+		}
+		p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
+		return nil
+	}
+	form, err := p.web.PostedForm(w, r, formSignIn, fieldReturn, fieldUsername, fieldPassword)
+	if err != nil {
+		return err
+	}
+	for _, field := range []string{fieldUsername, fieldPassword} {
+		if form.Get(field) == "" {
+			form.Reject(field, "signin."+field+".missing")
+		}
+	}
+	if !form.Valid() {
+		p.renderSignIn(w, r, http.StatusUnprocessableEntity, form)
+		return nil
+	}
+	user, secret, err := p.service.SignIn(r.Context(), form.Get(fieldUsername), form.Get(fieldPassword), p.address(r))
+	if refusal, is := errors.AsType[*oauth.Error](err); is {
+		p.signInRefused(w, r, form, refusal)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.log.InfoContext(r.Context(), "signed in", "user_id", user.ID, "remote", p.address(r).String())
+	p.web.StartSession(w, secret, oauth.SessionLifetime)
+	p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
+	return nil
+}
+
+// signInRefused asks again. It never tells whether there is such an account.
+func (p *Pages) signInRefused(w http.ResponseWriter, r *http.Request, form *web.Form, refusal *oauth.Error) {
+	p.logRefusal(r, refusal)
+	if refusal.RetryAfter > 0 {
+		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
+	}
+	status := statusOf(r, refusal)
+	switch refusal.Code {
+	case oauth.CodeInvalidGrant:
+		status = http.StatusForbidden
+		form.Reject("", "signin.wrong")
+	case oauth.CodeSlowDown:
+		form.Reject("", "signin.slow_down", minutes(refusal.RetryAfter))
+	default:
+		form.Reject("", "signin.busy")
+	}
+	p.renderSignIn(w, r, status, form)
+}
+
+// signInKeys are messages that signIn makes up.
+func signInKeys() []string {
+	return []string{"signin.username.missing", "signin.password.missing", "signin.wrong", "signin.slow_down", "signin.busy", "signout.done"}
+}
+
+// minutes is a wait as people are told: never too short.
+func minutes(d time.Duration) int { return int((d + time.Minute - 1) / time.Minute) }
+
+// signOutView is the data of the page that asks whether to sign out.
+type signOutView struct{ Token string }
+
+func (p *Pages) signOutPage(w http.ResponseWriter, r *http.Request, v visitor) error {
+	if !v.signedIn() {
+		p.web.Redirect(w, pathSignIn)
+		return nil
+	}
+	p.web.Render(w, r, http.StatusOK, "signout", signOutView{p.web.FormToken(w, r, formSignOut)})
+	return nil
+}
+
+// signOut ends the session. One that is over already is as good.
+func (p *Pages) signOut(w http.ResponseWriter, r *http.Request, v visitor) error {
+	form, err := p.web.PostedForm(w, r, formSignOut, fieldReturn)
+	if err != nil {
+		return err
+	}
+	if v.signedIn() {
+		if err := p.service.SignOut(r.Context(), v.secret); err != nil {
+			return err
+		}
+	}
+	p.web.EndSession(w)
+	p.web.Flash(w, "signout.done")
+	p.web.Redirect(w, signInFor(form.Get(fieldReturn)))
+	return nil
+}

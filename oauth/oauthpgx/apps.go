@@ -1,0 +1,49 @@
+package oauthpgx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// AddClientWithin implements oauth.Store. The owner's row is locked first, so that
+// what is counted then is all that there is, whatever process it came from.
+func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) error {
+	var added, taken bool
+	b := &pgx.Batch{}
+	b.Queue(`SELECT FROM oauth_users WHERE id = $1 FOR NO KEY UPDATE`, c.OwnerID)
+	b.Queue(`SELECT EXISTS (SELECT FROM oauth_clients WHERE id = $1)`, c.ID).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&taken) })
+	b.Queue(insertClient, clientValues(c, &limit)...).QueryRow(func(row pgx.Row) error {
+		var id string
+		err := row.Scan(&id)
+		added = err == nil
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err := s.db.WriteBatch(ctx, "client "+c.ID, b); err != nil {
+		return refused("add client", err)
+	}
+	switch {
+	case taken:
+		return fmt.Errorf("add client: %w", oauth.ErrExists)
+	case !added:
+		return fmt.Errorf("add client: %w", oauth.ErrTooMany)
+	}
+	return nil
+}
+
+// ClientsOf implements oauth.Store.
+func (s *Store) ClientsOf(ctx context.Context, ownerID int64, limit int) ([]oauth.Client, error) {
+	rows, _ := s.db.Read().Query(ctx, `
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = $1 ORDER BY id LIMIT $2)`+selectClients,
+		ownerID, max(0, limit))
+	clients, err := collectClients(rows)
+	return clients, refused("list clients of owner", err)
+}

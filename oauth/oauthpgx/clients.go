@@ -1,0 +1,193 @@
+package oauthpgx
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// AddClient implements oauth.Store.
+func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
+	var id string
+	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient, clientValues(c, nil)...)
+	if err != nil {
+		return refused("add client", err)
+	}
+	if !found {
+		return fmt.Errorf("add client: %w", oauth.ErrExists)
+	}
+	return nil
+}
+
+// insertClient inserts a client, unless there is one of that ID, or its owner has $17
+// of its kind and status; NULL is no bound.
+const insertClient = `
+	WITH new AS (
+		INSERT INTO oauth_clients (id, kind, status, name, owner_id, created_at,
+			description, home_page, redirect_uris, scope, public, require_pkce, require_scope)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+		WHERE $17::bigint IS NULL OR $17 >
+			(SELECT count(*) FROM oauth_clients c WHERE c.owner_id = $5 AND c.kind = $2 AND c.status = $3)
+		ON CONFLICT (id) DO NOTHING
+		RETURNING oauth_clients.id
+	), secrets AS (
+		INSERT INTO oauth_client_secrets (client_id, hash, created_at, last_used_at)
+		SELECT new.id, s.hash, s.created_at, s.last_used_at
+		FROM new, unnest($14::bytea[], $15::timestamptz[], $16::timestamptz[])
+			WITH ORDINALITY AS s (hash, created_at, last_used_at, place)
+		ORDER BY s.place
+	)
+	SELECT new.id FROM new`
+
+// clientValues are the arguments of insertClient.
+func clientValues(c oauth.Client, limit *int) []any {
+	hashes, created, used := [][]byte{}, []time.Time{}, []*time.Time{}
+	for _, secret := range slices.Backward(c.Secrets) { // the newest comes last
+		hashes, created, used = append(hashes, secret.Hash[:]), append(created, secret.CreatedAt), append(used, at(secret.LastUsedAt))
+	}
+	return []any{
+		c.ID, string(c.Kind), string(c.Status), c.Name, c.OwnerID, c.CreatedAt,
+		c.Description, c.HomePage, append([]string{}, c.RedirectURIs...), scope(c.Scope), c.Public, c.RequirePKCE, c.RequireScope,
+		hashes, created, used, limit,
+	}
+}
+
+// selectClients reads the clients of the CTE chosen, a row for each of their secrets.
+const selectClients = `
+	SELECT c.id, c.kind, c.status, c.name, c.owner_id, c.created_at,
+		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope,
+		s.id, s.hash, s.created_at, s.last_used_at
+	FROM chosen c
+	LEFT JOIN oauth_client_secrets s ON s.client_id = c.id
+	ORDER BY c.id, s.created_at DESC, s.id DESC`
+
+// Client implements oauth.Store.
+func (s *Store) Client(ctx context.Context, id string) (oauth.Client, error) {
+	rows, _ := s.db.Read().Query(ctx, `
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE id = $1)`+selectClients, id)
+	clients, err := collectClients(rows)
+	if err == nil && len(clients) == 0 {
+		err = pgx.ErrNoRows
+	}
+	if err != nil {
+		return oauth.Client{}, missing("find client", err)
+	}
+	return clients[0], nil
+}
+
+// Clients implements oauth.Store.
+func (s *Store) Clients(ctx context.Context, after string, limit int) ([]oauth.Client, error) {
+	rows, _ := s.db.Read().Query(ctx, `
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > $1 ORDER BY id LIMIT $2)`+selectClients,
+		after, max(0, limit))
+	clients, err := collectClients(rows)
+	return clients, refused("list clients", err)
+}
+
+func collectClients(rows pgx.Rows) (clients []oauth.Client, err error) {
+	each, err := pgx.CollectRows(rows, scanClient)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range each {
+		if last := len(clients) - 1; last >= 0 && clients[last].ID == c.ID {
+			clients[last].Secrets = append(clients[last].Secrets, c.Secrets...)
+		} else {
+			clients = append(clients, c)
+		}
+	}
+	return clients, nil
+}
+
+// scanClient gives a client with one of its secrets, if it has any.
+func scanClient(row pgx.CollectableRow) (c oauth.Client, err error) {
+	var (
+		secretID               *int64
+		hash                   []byte
+		secretCreated, lastUse *time.Time
+	)
+	if err := row.Scan(&c.ID, &c.Kind, &c.Status, &c.Name, &c.OwnerID, &c.CreatedAt,
+		&c.Description, &c.HomePage, &c.RedirectURIs, (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope,
+		&secretID, &hash, &secretCreated, &lastUse); err != nil {
+		return oauth.Client{}, err
+	}
+	c.CreatedAt = c.CreatedAt.UTC()
+	if len(c.RedirectURIs) == 0 {
+		c.RedirectURIs = nil
+	}
+	if secretID != nil {
+		secret := oauth.Secret{ID: *secretID, CreatedAt: stored(secretCreated), LastUsedAt: stored(lastUse)}
+		copy(secret.Hash[:], hash)
+		c.Secrets = []oauth.Secret{secret}
+	}
+	return c, nil
+}
+
+// Decide implements oauth.Store.
+func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status) error {
+	var id string
+	found, err := s.write(ctx, "client "+clientID, []any{&id}, `
+		UPDATE oauth_clients SET status = $2 WHERE id = $1 AND status = $3
+		RETURNING id`,
+		clientID, string(to), string(oauth.Pending))
+	return foundOr(oauth.ErrNotFound, "decide on client", found, err)
+}
+
+// AddSecret implements oauth.Store. The client's row is locked first, so that what is
+// counted then is all that there is, whatever process it came from.
+func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret) error {
+	var client, added bool
+	b := &pgx.Batch{}
+	b.Queue(`SELECT id FROM oauth_clients WHERE id = $1 AND NOT public FOR NO KEY UPDATE`, clientID).
+		Exec(changed(&client))
+	b.Queue(`
+		INSERT INTO oauth_client_secrets (client_id, hash, created_at, last_used_at)
+		SELECT c.id, $2, $3, $4
+		FROM oauth_clients c
+		WHERE c.id = $1 AND NOT c.public
+			AND (SELECT count(*) FROM oauth_client_secrets s WHERE s.client_id = c.id) < $5`,
+		clientID, secret.Hash[:], secret.CreatedAt, at(secret.LastUsedAt), oauth.SecretsMax).
+		Exec(changed(&added))
+	if err := s.db.WriteBatch(ctx, "client "+clientID, b); err != nil {
+		return missing("add secret", err)
+	}
+	switch {
+	case !client:
+		return fmt.Errorf("add secret: %w", oauth.ErrNotFound)
+	case !added:
+		return fmt.Errorf("add secret: %w", oauth.ErrExists)
+	}
+	return nil
+}
+
+// RemoveSecret implements oauth.Store.
+func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
+	var id int64
+	found, err := s.write(ctx, "client "+clientID, []any{&id}, `
+		DELETE FROM oauth_client_secrets WHERE id = $1 AND client_id = $2
+		RETURNING id`,
+		secretID, clientID)
+	return foundOr(oauth.ErrNotFound, "remove secret", found, err)
+}
+
+// TouchSecret implements oauth.Store. The latest use stays, in whatever order they
+// are noted.
+func (s *Store) TouchSecret(ctx context.Context, secretID int64, now time.Time) error {
+	b := &pgx.Batch{}
+	b.Queue(`UPDATE oauth_client_secrets SET last_used_at = greatest(last_used_at, $1) WHERE id = $2`, now, secretID)
+	return refused("note use of secret", s.db.WriteBatch(ctx, fmt.Sprint("secret ", secretID), b))
+}
+
+// changed tells whether a statement found any row.
+func changed(any *bool) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		*any = tag.RowsAffected() > 0
+		return nil
+	}
+}

@@ -1,0 +1,67 @@
+package oauthpgx
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// Grants implements oauth.Store.
+func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]oauth.Grant, error) {
+	rows, _ := s.db.Read().Query(ctx, `
+		SELECT c.id, c.name, c.kind, c.home_page, g.scope, g.sites, min(g.created_at)
+		FROM oauth_grants g
+		JOIN oauth_clients c ON c.id = g.client_id
+		WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2
+		GROUP BY c.id, g.scope, g.sites
+		ORDER BY max(g.created_at) DESC, max(g.id) DESC
+		LIMIT $3`,
+		userID, now, max(0, limit))
+	grants, err := pgx.CollectRows(rows, scanGrant)
+	return grants, refused("list grants", err)
+}
+
+func scanGrant(row pgx.CollectableRow) (g oauth.Grant, err error) {
+	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage,
+		(*scope)(&g.Scope), &g.Sites, &g.Since); err != nil {
+		return oauth.Grant{}, err
+	}
+	g.Since = g.Since.UTC()
+	return g, nil
+}
+
+// Disconnect implements oauth.Store. The codes come first: a redemption that has
+// locked one is waited for, and the second statement sees the grant that it made.
+func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error) {
+	var codes, grants int64
+	b := &pgx.Batch{}
+	b.Queue(`
+		UPDATE oauth_codes SET expires_at = $1
+		WHERE user_id = $2 AND client_id = $3 AND grant_id IS NULL AND expires_at > $1`,
+		now, userID, clientID).Exec(counted(&codes))
+	b.Queue(`
+		UPDATE oauth_grants SET revoked_at = $1
+		WHERE user_id = $2 AND client_id = $3 AND revoked_at IS NULL AND expires_at > $1`,
+		now, userID, clientID).Exec(counted(&grants))
+	err := s.db.WriteBatch(ctx, "client "+clientID, b)
+	if err = missing("disconnect client", err); errors.Is(err, oauth.ErrNotFound) {
+		return 0, nil // no client has such an ID
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(codes + grants), nil
+}
+
+// counted gives how many rows a statement changed.
+func counted(rows *int64) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		*rows = tag.RowsAffected()
+		return nil
+	}
+}

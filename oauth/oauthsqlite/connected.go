@@ -1,0 +1,63 @@
+package oauthsqlite
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+// Grants implements oauth.Store.
+func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]oauth.Grant, error) {
+	rows, err := s.db.Read().QueryContext(ctx, `
+		SELECT c.id, c.name, c.kind, c.home_page, g.scope, g.sites, min(g.created_at)
+		FROM oauth_grants g
+		JOIN oauth_clients c ON c.id = g.client_id
+		WHERE g.user_id = ? AND g.revoked_at IS NULL AND g.expires_at > ?
+		GROUP BY c.id, g.scope, g.sites
+		ORDER BY max(g.created_at) DESC, max(g.id) DESC
+		LIMIT ?`,
+		userID, now.UnixMicro(), max(0, limit))
+	grants, err := collect(rows, err, scanGrant)
+	return grants, refused("list grants", err)
+}
+
+func scanGrant(row scanner) (g oauth.Grant, err error) {
+	var since int64
+	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage,
+		(*scope)(&g.Scope), (*list[int64])(&g.Sites), &since); err != nil {
+		return oauth.Grant{}, err
+	}
+	g.Since = timeOf(since)
+	return g, nil
+}
+
+// Disconnect implements oauth.Store.
+func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error) {
+	var ended int64
+	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
+		ended = 0
+		for _, query := range []string{
+			`UPDATE oauth_codes SET expires_at = ?1
+				WHERE user_id = ?2 AND client_id = ?3 AND grant_id IS NULL AND expires_at > ?1`,
+			`UPDATE oauth_grants SET revoked_at = ?1
+				WHERE user_id = ?2 AND client_id = ?3 AND revoked_at IS NULL AND expires_at > ?1`,
+		} {
+			result, err := tx.ExecContext(ctx, query, now.UnixMicro(), userID, clientID)
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			ended += n
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, refused("disconnect client", err)
+	}
+	return int(ended), nil
+}
