@@ -8,18 +8,18 @@ PKG     ?= ./...
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz bench lint fmt docs verify numbers clean
+.PHONY: help demo build test race fuzz bench screenshots lint fmt docs verify numbers clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## a whole bridge with a simulated home, until Ctrl-C (ARGS=--once: play the story and end)
+demo: build ## a whole bridge with a simulated home and the demo application, until Ctrl-C (ARGS=--once: play the story and end)
 	@exec $(BIN) demo $(ARGS)
 
 build: ## the static binary, bin/foxbridge
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/foxbridge
 
-test: ## everything, under the race detector; gets and starts PostgreSQL and the MQTT tools by itself
+test: ## everything, under the race detector; gets PostgreSQL, Chromium and the MQTT tools by itself, and starts what it needs
 	.ci/install-tools
 	.ci/with-postgres $(GO) test -race $(PKG)
 
@@ -36,6 +36,11 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 
 bench: ## benchmarks; absolute times of a shared machine prove nothing, ratios do
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+screenshots: ## a picture of each page, as on a phone and at a desk, in ./screenshots
+	.ci/install-tools
+	rm -rf screenshots
+	TEST_FOXBRIDGE_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count=1 -run '^TestBrowser' ./cmd/foxbridge
 
 lint: ## golangci-lint if it is there, else go vet and staticcheck
 	@if command -v golangci-lint >/dev/null; then \
@@ -61,4 +66,4 @@ numbers: build ## size, start and memory of the static binary, as a Markdown tab
 	@.ci/numbers $(BIN)
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin screenshots

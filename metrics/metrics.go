@@ -57,7 +57,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		}, []string{"client_id", "grant"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "oauth_refusals_total",
-			Help: "Token requests and bearer tokens that were refused, by reason.",
+			Help: "What the authorization server refused: requests of applications, sign-ins, consents and bearer tokens, by reason.",
 		}, []string{"reason"}),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "commands_total",

@@ -57,7 +57,7 @@ foxbridge_mqtt_link_up 1
 # HELP foxbridge_mqtt_received_total Messages from units, by what they were and what became of them.
 # TYPE foxbridge_mqtt_received_total counter
 foxbridge_mqtt_received_total{result="ok",what="ack"} 1
-# HELP foxbridge_oauth_refusals_total Token requests and bearer tokens that were refused, by reason.
+# HELP foxbridge_oauth_refusals_total What the authorization server refused: requests of applications, sign-ins, consents and bearer tokens, by reason.
 # TYPE foxbridge_oauth_refusals_total counter
 foxbridge_oauth_refusals_total{reason="wrong password"} 1
 # HELP foxbridge_password_queue_length Sign-ins that wait for a password worker.

@@ -1,28 +1,78 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
+	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // application is a registered application as the commands print one.
 type application struct {
-	ClientID     string    `json:"client_id"`
-	ClientSecret string    `json:"client_secret,omitempty"` // only of a new application
-	Name         string    `json:"name"`
-	Kind         string    `json:"kind"`
-	OwnerID      int64     `json:"owner_id"`
-	CreatedAt    time.Time `json:"created_at"`
+	ClientID     string       `json:"client_id"`
+	ClientSecret string       `json:"client_secret,omitempty"` // only of a new application, and not of a public one
+	Name         string       `json:"name"`
+	Kind         oauth.Kind   `json:"kind"`
+	Status       oauth.Status `json:"status"`
+	OwnerID      int64        `json:"owner_id"`
+	CreatedAt    time.Time    `json:"created_at"`
+	Commercial   *commercial  `json:"commercial,omitempty"`
+	Secrets      []secret     `json:"secrets,omitempty"` // in a list only; the newest first
+}
+
+// commercial is what only a commercial application has.
+type commercial struct {
+	Description  string   `json:"description"`
+	HomePage     string   `json:"home_page"`
+	RedirectURIs []string `json:"redirect_uris"`
+	Scope        string   `json:"scope"`
+	Public       bool     `json:"public"`
+	RequirePKCE  bool     `json:"require_pkce"`
+	RequireScope bool     `json:"require_scope"`
+}
+
+// secret is what the commands tell of a live client_secret.
+type secret struct {
+	ID         int64      `json:"id"`
+	CreatedAt  time.Time  `json:"created_at"`
+	LastUsedAt *time.Time `json:"last_used_at"` // to the minute; null if it never was
 }
 
 func applicationOf(c oauth.Client) application {
-	return application{ClientID: c.ID, Name: c.Name, Kind: string(c.Kind), OwnerID: c.OwnerID, CreatedAt: c.CreatedAt}
+	a := application{ClientID: c.ID, Name: c.Name, Kind: c.Kind, Status: c.Status, OwnerID: c.OwnerID, CreatedAt: c.CreatedAt}
+	if c.Kind == oauth.Commercial {
+		a.Commercial = &commercial{
+			Description: c.Description, HomePage: c.HomePage, RedirectURIs: c.RedirectURIs, Scope: c.Scope.String(),
+			Public: c.Public, RequirePKCE: c.RequirePKCE, RequireScope: c.RequireScope,
+		}
+	}
+	return a
+}
+
+// newApplication prints an application that was just registered.
+func newApplication(out *printer, w io.Writer, c oauth.Client, clientSecret string) error {
+	a := applicationOf(c)
+	a.ClientSecret = clientSecret
+	return out.print(w, a, func(w io.Writer) {
+		fmt.Fprintf(w, "client_id\t%s\n", a.ClientID)
+		if a.ClientSecret != "" {
+			fmt.Fprintf(w, "client_secret\t%s\n", a.ClientSecret)
+		}
+		fmt.Fprintf(w, "name\t%s\nkind\t%s\nstatus\t%s\n\n", a.Name, a.Kind, a.Status)
+		if a.ClientSecret != "" {
+			fmt.Fprintln(w, "The secret cannot be shown again.")
+		}
+		if a.Status == oauth.Pending {
+			fmt.Fprintf(w, "It can be used once it is approved: foxbridge app approve %s\n", a.ClientID)
+		}
+	})
 }
 
 func appAddCommand(p process) *cobra.Command {
@@ -39,14 +89,76 @@ func appAddCommand(p process) *cobra.Command {
 	out.flag(c.Flags())
 	required(c, "owner", "name")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		client, secret, err := r.OAuth.AddClient(c.Context(), owner, name)
+		client, clientSecret, err := r.OAuth.AddClient(c.Context(), owner, name)
 		if err != nil {
 			return err
 		}
-		a := applicationOf(client)
-		a.ClientSecret = secret
-		return out.print(p.stdout, a, func(w io.Writer) {
-			fmt.Fprintf(w, "client_id\t%s\nclient_secret\t%s\nname\t%s\n\nThe secret cannot be shown again.\n", a.ClientID, secret, a.Name)
+		return newApplication(&out, p.stdout, client, clientSecret)
+	})
+	return c
+}
+
+func appRequestCommand(p process) *cobra.Command {
+	var out printer
+	var r oauth.CommercialRequest
+	c := &cobra.Command{
+		Use:   "request --owner EMAIL --name NAME --redirect-uri URI",
+		Short: "Request a commercial application; its secret is printed this once",
+		Long: `Request a commercial application, which reaches the homes of whoever consents. It can be used
+once it is approved. Its secret is printed this once.`,
+		Args: cobra.NoArgs,
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&r.OwnerEmail, "owner", "", "E-mail address of the person it belongs to.")
+	f.StringVar(&r.Name, "name", "", "How the application is called where people are asked to consent, and in the history of a home.")
+	f.StringVar(&r.Description, "description", "", "What it is for, in a sentence, shown to who is asked to consent.")
+	f.StringVar(&r.HomePage, "home-page", "", "`URL` of its home page; https.")
+	f.StringArrayVar(&r.RedirectURIs, "redirect-uri", nil, "`URI` to which people return, once for each: https, http on a loopback address, or a scheme with a dot in it.")
+	f.StringArrayVar(&r.Scopes, "scope", nil, fmt.Sprintf("`NAME` of a scope that it may ask for, once for each; all if none is given. One of %s.", strings.Join(devices.Scopes(), ", ")))
+	f.BoolVar(&r.Public, "public", false, "It runs where it can keep no secret, so it has none and must use PKCE.")
+	f.BoolVar(&r.RequirePKCE, "require-pkce", false, "It must use PKCE although it has a secret.")
+	f.BoolVar(&r.RequireScope, "require-scope", false, "It must name the scope that it asks for.")
+	recordFlags(f)
+	out.flag(f)
+	required(c, "owner", "name", "redirect-uri")
+	c.RunE = administer(p, func(c *cobra.Command, _ []string, record *app.Record) error {
+		if len(r.Scopes) == 0 {
+			r.Scopes = record.OAuth.Scopes()
+		}
+		client, clientSecret, err := record.OAuth.RequestCommercial(c.Context(), r)
+		if err != nil {
+			return err
+		}
+		return newApplication(&out, p.stdout, client, clientSecret)
+	})
+	return c
+}
+
+func appApproveCommand(p process) *cobra.Command {
+	return decisionCommand(p, "approve", "Let a pending application be used", oauth.Active, (*oauth.Service).Approve)
+}
+
+func appRejectCommand(p process) *cobra.Command {
+	return decisionCommand(p, "reject", "Refuse a pending application", oauth.Rejected, (*oauth.Service).Reject)
+}
+
+// decisionCommand is approve or reject.
+func decisionCommand(p process, name, short string, to oauth.Status, decide func(*oauth.Service, context.Context, string) error) *cobra.Command {
+	var out printer
+	c := &cobra.Command{Use: name + " CLIENT_ID", Short: short, Args: cobra.ExactArgs(1)}
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
+		if err := decide(r.OAuth, c.Context(), args[0]); err != nil {
+			return err
+		}
+		decided := struct {
+			ClientID string       `json:"client_id"`
+			Status   oauth.Status `json:"status"`
+		}{args[0], to}
+		return out.print(p.stdout, decided, func(w io.Writer) {
+			fmt.Fprintf(w, "client_id\t%s\nstatus\t%s\n", decided.ClientID, decided.Status)
 		})
 	})
 	return c
@@ -65,14 +177,16 @@ func appListCommand(p process) *cobra.Command {
 			}
 			return r.OAuth.Clients(c.Context(), last.ID, pageSize)
 		}, func(client oauth.Client) error {
-			applications = append(applications, applicationOf(client))
+			a := applicationOf(client)
+			a.Secrets = secretsOf(client)
+			applications = append(applications, a)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		return list(&out, p.stdout, applications, "CLIENT_ID\tNAME\tKIND\tOWNER\tCREATED", func(a application) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%d\t%s", a.ClientID, a.Name, a.Kind, a.OwnerID, a.CreatedAt.Format(time.RFC3339))
+		return list(&out, p.stdout, applications, "CLIENT_ID\tNAME\tKIND\tSTATUS\tOWNER\tSECRETS\tCREATED", func(a application) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.OwnerID, secretIDs(a.Secrets), a.CreatedAt.Format(time.RFC3339))
 		})
 	})
 	return c

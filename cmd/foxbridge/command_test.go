@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // execute runs a command line inside the test.
@@ -28,6 +32,13 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"user", "add", "a@example.com"},
 		{"user", "add", "a@example.com", "--name", "A", "--password-stdin", "--password-file", "x"},
 		{"app", "add", "--owner", "a@example.com"},
+		{"app", "request", "--owner", "a@example.com", "--name", "A"},
+		{"app", "approve"},
+		{"app", "reject", "a", "b"},
+		{"app", "secret", "nonsense"},
+		{"app", "secret", "add"},
+		{"app", "secret", "remove", "a"},
+		{"app", "secret", "remove", "a", "b"},
 		{"site", "add", "--label", "Home"},
 		{"unit", "add"},
 		{"unit", "add", "--site", "one"},
@@ -36,6 +47,7 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"serve", "--nonsense"},
 		{"serve", "more"},
 		{"serve", "--command-wait", "1m"},
+		{"serve", "--public-url", "http://home.example.com"},
 		{"demo", "--command-wait", "5s"},
 		{"migrate", "--database-url", "mysql://x"},
 		{"version", "--nonsense"},
@@ -54,6 +66,13 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 		{"user", "add", "no-address", "--name", "A", "--data-dir", dir},
 		{"user", "add", "a@example.com", "--name", "A", "--data-dir", dir, "--password-file", "/nowhere"},
 		{"app", "add", "--owner", "nobody@example.com", "--name", "A", "--data-dir", dir},
+		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--data-dir", dir},
+		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "http://a.example.com/", "--data-dir", dir},
+		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--scope", "everything", "--data-dir", dir},
+		{"app", "approve", "nobody", "--data-dir", dir},
+		{"app", "reject", "nobody", "--data-dir", dir},
+		{"app", "secret", "add", "nobody", "--data-dir", dir},
+		{"app", "secret", "remove", "nobody", "1", "--data-dir", dir},
 		{"site", "add", "--owner", "nobody@example.com", "--label", "A", "--data-dir", dir},
 		{"unit", "add", "--site", "7", "--data-dir", dir},
 		{"unit", "add", "--site", "7", "--device", "toaster:Kitchen", "--data-dir", dir},
@@ -124,14 +143,95 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(fields("migrate"), "database", "status")
 	has(fields("user", "add", "a@example.com", "--name", "A"), "id", "email", "name", "created_at", "password")
 	has(fields("user", "list"), "id", "email", "name", "created_at")
-	has(fields("app", "add", "--owner", "a@example.com", "--name", "S"), "client_id", "client_secret", "name", "kind", "owner_id", "created_at")
-	has(fields("app", "list"), "client_id", "name", "kind", "owner_id", "created_at")
+	has(fields("app", "add", "--owner", "a@example.com", "--name", "S"), "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at")
+	listedApp := fields("app", "list")
+	has(listedApp, "client_id", "name", "kind", "status", "owner_id", "created_at", "secrets")
+	has(listedApp["secrets"].([]any)[0].(map[string]any), "id", "created_at", "last_used_at")
+	requested := fields("app", "request", "--owner", "a@example.com", "--name", "C", "--redirect-uri", "https://c.example.com/")
+	has(requested, "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at", "commercial")
+	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope")
+	has(fields("app", "approve", requested["client_id"].(string)), "client_id", "status")
+	has(fields("app", "secret", "add", requested["client_id"].(string)), "client_id", "client_secret")
+	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1"), "client_id", "secret_id")
 	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "owner", "created_at")
 	has(fields("unit", "add", "--site", "1", "--device", "socket:Lamp: the big one"), "unit_id", "password", "site_id", "devices")
 	has(fields("unit", "list"), "unit_id", "site_id", "online", "firmware", "catalogue", "clock_offset_ms", "seen_at", "created_at")
 	listed := fields("site", "list")
 	has(listed, "site_id", "label", "timezone", "owner", "devices", "created_at")
 	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
+}
+
+// What an administrator does for a commercial application, from the request to the
+// change of its secret.
+func TestCommercialApplicationIsRequestedAndApproved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	do := func(out any, args ...string) (stderr string) {
+		t.Helper()
+		code, stdout, stderr := execute(t, "", append(args, "--data-dir", dir, "--json")...)
+		if out == nil {
+			require.Equal(t, exitFail, code, stdout)
+			return stderr
+		}
+		require.Equal(t, exitOK, code, stderr)
+		require.NoError(t, json.Unmarshal([]byte(stdout), out))
+		return stderr
+	}
+	var person user
+	do(&person, "user", "add", "maker@example.com", "--name", "Maker")
+	var requested, public, refused application
+	do(&requested, "app", "request", "--owner", "Maker@example.com", "--name", "Weather", "--description", "Closes shutters before it rains.",
+		"--home-page", "https://weather.example.com", "--redirect-uri", "https://weather.example.com/back", "--redirect-uri", "http://127.0.0.1/back",
+		"--scope", "shutter:read", "--scope", "shutter:operate", "--require-pkce", "--require-scope")
+	require.Equal(t, oauth.Pending, requested.Status)
+	require.Len(t, requested.ClientSecret, 64)
+	require.Equal(t, &commercial{
+		Description: "Closes shutters before it rains.", HomePage: "https://weather.example.com",
+		RedirectURIs: []string{"https://weather.example.com/back", "http://127.0.0.1/back"},
+		Scope:        "shutter:operate shutter:read", RequirePKCE: true, RequireScope: true,
+	}, requested.Commercial)
+	do(&public, "app", "request", "--owner", "maker@example.com", "--name", "Phone", "--redirect-uri", "com.example.phone:/back", "--public")
+	require.Empty(t, public.ClientSecret, "it could keep none")
+	require.Equal(t, oauth.NewScope(devices.Scopes()...).String(), public.Commercial.Scope, "all, if none is named")
+	do(&refused, "app", "request", "--owner", "maker@example.com", "--name", "Spy", "--redirect-uri", "https://spy.example.com/")
+
+	var decided struct{ Status oauth.Status }
+	do(&decided, "app", "approve", requested.ClientID)
+	require.Equal(t, oauth.Active, decided.Status)
+	do(&decided, "app", "reject", refused.ClientID)
+	require.Equal(t, oauth.Rejected, decided.Status)
+	require.Contains(t, do(nil, "app", "approve", requested.ClientID), "names no pending application", "it is decided")
+	require.Contains(t, do(nil, "app", "approve", refused.ClientID), "names no pending application", "it is decided")
+
+	statuses := func() map[string]application {
+		var all []application
+		do(&all, "app", "list")
+		byID := make(map[string]application)
+		for _, a := range all {
+			require.Empty(t, a.ClientSecret)
+			byID[a.ClientID] = a
+		}
+		return byID
+	}
+	listed := statuses()
+	require.Equal(t, oauth.Active, listed[requested.ClientID].Status)
+	require.Equal(t, oauth.Rejected, listed[refused.ClientID].Status)
+	require.Equal(t, oauth.Pending, listed[public.ClientID].Status)
+	require.Empty(t, listed[public.ClientID].Secrets)
+	require.Len(t, listed[requested.ClientID].Secrets, 1)
+	require.Nil(t, listed[requested.ClientID].Secrets[0].LastUsedAt)
+
+	var second application
+	do(&second, "app", "secret", "add", requested.ClientID)
+	require.NotEqual(t, requested.ClientSecret, second.ClientSecret)
+	require.Contains(t, do(nil, "app", "secret", "add", requested.ClientID), "has two secrets already")
+	require.Contains(t, do(nil, "app", "secret", "add", public.ClientID), "names no application that has secrets")
+	both := statuses()[requested.ClientID].Secrets
+	require.Len(t, both, 2)
+	var removed struct{}
+	do(&removed, "app", "secret", "remove", requested.ClientID, strconv.FormatInt(both[1].ID, 10))
+	require.Equal(t, both[:1], statuses()[requested.ClientID].Secrets)
+	require.Contains(t, do(nil, "app", "secret", "remove", requested.ClientID, strconv.FormatInt(both[1].ID, 10)), "is not one of the application")
 }
 
 func TestEmptyListsAreEmptyArrays(t *testing.T) {

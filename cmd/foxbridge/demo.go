@@ -29,23 +29,24 @@ const demoStartLimit = 30 * time.Second
 func demoCommand(p process) *cobra.Command {
 	var out printer
 	var once bool
-	var envFile string
+	var envFile, appAddress string
 	c := &cobra.Command{
 		Use:   "demo [--once]",
 		Short: "Run a whole bridge with a simulated home, or play the whole story once",
-		Long: `Run a bridge on embedded defaults with a simulated home, until SIGINT or SIGTERM. How to reach
-it is written to demo.env, which a shell can source. SIGUSR1 is a break-in: if the alarm is armed
+		Long: `Run a bridge on embedded defaults with a simulated home and a commercial application, until SIGINT
+or SIGTERM. How to reach them is written to demo.env, which a shell can source. SIGUSR1 is a break-in: if the alarm is armed
 and its exit delay is over, the siren sounds. Only flags are read, neither FOXBRIDGE_* variables
 nor a file of settings. With --once the whole story of a homeowner's script is played over HTTP,
 and the exit code is 0 only if the simulated home really did what the answers said.`,
 		Args: cobra.NoArgs,
 	}
 	c.Flags().BoolVar(&once, "once", false, "Play the story, show each request and answer, and end.")
+	c.Flags().StringVar(&appAddress, "demo-app", "127.0.0.1:0", "Address of the demo application, as host:port.")
 	c.Flags().StringVar(&envFile, "env-file", "", "`file` to write instead of demo.env in the data directory if that is given, else in this directory.")
 	demoFlags(c.Flags())
 	out.flag(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		d := demo{p: p, out: &out, once: once, envFile: envFile, dataDir: c.Flags().Changed("data-dir")}
+		d := demo{p: p, out: &out, once: once, envFile: envFile, appAddress: appAddress, dataDir: c.Flags().Changed("data-dir")}
 		var err error
 		if d.cfg, err = config.Load(c.Flags(), nil); err != nil {
 			return err
@@ -76,12 +77,13 @@ func demoFlags(flags *pflag.FlagSet) {
 
 // demo is a run of the demo command.
 type demo struct {
-	p       process
-	out     *printer
-	cfg     config.Config
-	once    bool
-	envFile string // empty for the standard place
-	dataDir bool   // the user chose it, and keeps it
+	p          process
+	out        *printer
+	cfg        config.Config
+	once       bool
+	envFile    string // empty for the standard place
+	appAddress string // of the demo application
+	dataDir    bool   // the user chose it, and keeps it
 }
 
 // run sets the stage, plays, and cleans up.
@@ -103,6 +105,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopHome(ctx, home)) }()
+	application, err := d.startApplication(ctx, bridge, &env)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, application.stop()) }()
 	return d.play(ctx, bridge, env, home)
 }
 
@@ -160,7 +167,7 @@ func (d *demo) envPath() string {
 func (d *demo) furnish(ctx context.Context, bridge *app.App) (demoEnv, *unitlib.Home, error) {
 	record := bridge.Record()
 	env := demoEnv{
-		URL:         "http://" + bridge.HTTPAddr().String(),
+		URL:         bridge.URL(),
 		MQTTURL:     "tcp://" + bridge.MQTTAddr().String(),
 		OperatorURL: "http://" + bridge.OperatorAddr().String(),
 		Password:    rand.Text(),
@@ -269,7 +276,9 @@ func (d *demo) greet(env demoEnv, path string) error {
 		if !strings.Contains(path, "/") {
 			source = "./" + path
 		}
-		fmt.Fprintf(w, "Foxbridge is running with a simulated home, at %s.\n\nIn another shell, in this directory:\n\n", env.URL)
+		fmt.Fprintf(w, "Foxbridge is running with a simulated home, at %s.\n\n", env.URL)
+		fmt.Fprintf(w, "In a browser: an application that wants to see the home, at %s.\nSign in as %s with the password %s.\n\n", env.DemoAppURL, env.Username, env.Password)
+		fmt.Fprint(w, "In another shell, in this directory:\n\n")
 		fmt.Fprintf(w, "  . %s\n  TOKEN=$(%s | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\n", source, tokenCall().curl())
 		for _, c := range []call{
 			order("", siteOf("/security/set/armed")), read("", siteOf("/security")),

@@ -19,6 +19,12 @@ type demoEnv struct {
 	SiteID       string `json:"FOXBRIDGE_SITE_ID"`
 	MQTTURL      string `json:"FOXBRIDGE_MQTT_URL"`
 	OperatorURL  string `json:"FOXBRIDGE_OPERATOR_URL"`
+
+	// An approved commercial application, and the demo application, which is that one.
+	CommercialClientID     string `json:"FOXBRIDGE_COMMERCIAL_CLIENT_ID"`
+	CommercialClientSecret string `json:"FOXBRIDGE_COMMERCIAL_CLIENT_SECRET"`
+	CommercialRedirectURI  string `json:"FOXBRIDGE_COMMERCIAL_REDIRECT_URI"`
+	DemoAppURL             string `json:"FOXBRIDGE_DEMO_APP_URL"`
 }
 
 // variable is one line of demo.env.
@@ -34,6 +40,10 @@ func (e demoEnv) variables() []variable {
 		{"FOXBRIDGE_SITE_ID", e.SiteID},
 		{"FOXBRIDGE_MQTT_URL", e.MQTTURL},
 		{"FOXBRIDGE_OPERATOR_URL", e.OperatorURL},
+		{"FOXBRIDGE_COMMERCIAL_CLIENT_ID", e.CommercialClientID},
+		{"FOXBRIDGE_COMMERCIAL_CLIENT_SECRET", e.CommercialClientSecret},
+		{"FOXBRIDGE_COMMERCIAL_REDIRECT_URI", e.CommercialRedirectURI},
+		{"FOXBRIDGE_DEMO_APP_URL", e.DemoAppURL},
 	}
 }
 

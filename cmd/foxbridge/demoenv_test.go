@@ -14,6 +14,8 @@ func someEnv() demoEnv {
 	return demoEnv{
 		URL: "http://127.0.0.1:1", ClientID: "id", ClientSecret: "se$cret", Username: "demo@example.com",
 		Password: `it's "quoted" \ and $HOME`, SiteID: "1", MQTTURL: "tcp://127.0.0.1:2", OperatorURL: "http://127.0.0.1:3",
+		CommercialClientID: "commercial", CommercialClientSecret: "an'other", CommercialRedirectURI: "http://127.0.0.1:4/callback",
+		DemoAppURL: "http://127.0.0.1:4",
 	}
 }
 

@@ -86,6 +86,19 @@ func TestAPIPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// So do those of the page for authors of commercial applications.
+func TestCommercialPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	demo := launchDemo(t, dir)
+	answers := shell(t, dir, strings.Join(blocks(t, "docs/commercial.md", "sh"), "\n"))
+	require.NotContains(t, answers, `"error"`)
+	require.Contains(t, answers, `"issuer":"http://127.0.0.1:`)
+	require.Contains(t, answers, `"items":[]`, "its own token reaches nobody's home")
+	require.Regexp(t, `(?s)"active":true.*"active":false`, answers, "revoked in between")
+	require.Equal(t, exitOK, demo.stop(t))
+}
+
 // A unit can be played by hand as the page of the protocol shows.
 func TestUnitProtocolPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
@@ -142,7 +155,7 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 // is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
-	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/unit-protocol.md": true}
+	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/unit-protocol.md": true}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")

@@ -22,7 +22,8 @@ func arrows() map[string][]string {
 		"cmd/foxbridge":                 {"*"},
 		"cmd/foxbridge/internal/app":    {"*"},
 		"cmd/foxbridge/internal/config": nil,
-		"cmd/demo-app":                  nil,
+		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
+		"cmd/demo-app/demoapp":          nil,
 
 		"oauth":             nil,
 		"oauth/oauthhttp":   {"oauth", "internal/web"},

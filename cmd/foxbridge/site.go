@@ -37,7 +37,7 @@ func siteAddCommand(p process) *cobra.Command {
 	out.flag(c.Flags())
 	required(c, "owner", "label")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		who, err := userByEmail(c.Context(), r, owner)
+		who, err := r.OAuth.UserByEmail(c.Context(), owner)
 		if err != nil {
 			return err
 		}

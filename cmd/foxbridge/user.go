@@ -126,22 +126,3 @@ func eachUser(ctx context.Context, r *app.Record, each func(oauth.User) error) e
 		return r.OAuth.Users(ctx, last.ID, pageSize)
 	}, each)
 }
-
-// userByEmail finds the person that an --owner flag names.
-func userByEmail(ctx context.Context, r *app.Record, email string) (oauth.User, error) {
-	wanted, _ := oauth.NormalizeEmail(email)
-	var found *oauth.User
-	err := eachUser(ctx, r, func(u oauth.User) error {
-		if u.Email == wanted {
-			found = &u
-		}
-		return nil
-	})
-	if err != nil {
-		return oauth.User{}, err
-	}
-	if found == nil {
-		return oauth.User{}, errors.New("owner has no account")
-	}
-	return *found, nil
-}

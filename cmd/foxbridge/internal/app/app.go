@@ -62,8 +62,9 @@ const (
 // linkTimeout bounds the way to the embedded broker at the start.
 const linkTimeout = 10 * time.Second
 
-// New opens the record and makes the parts. Nothing listens yet. After an error
-// nothing is open.
+// New takes the address of the public listener, opens the record and makes the parts.
+// Nothing is served yet: who connects waits for the Start. After an error nothing is
+// open.
 func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -73,16 +74,23 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	now := clock(o.Now)
-	tell := observers{oauth: m, devices: m, commits: m.Committed}
-	record, err := openRecord(ctx, cfg, tell, now, o.Logger)
-	if err != nil {
+	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2)}
+	a.phase.Store(starting)
+	// First: applications know the authorization server by the address that is taken.
+	a.public = newServer("http", cfg.HTTP, cfg.HTTPConnections, o.Logger)
+	if err := a.public.listen(ctx); err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, log: o.Logger, record: record, metrics: m, failed: make(chan error, 2)}
-	a.phase.Store(starting)
+	a.onStop(func(context.Context) error { return a.public.release() })
+	a.record, err = openRecord(ctx, cfg, recordOptions{
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: m, devices: m, commits: m.Committed}, now: now, log: o.Logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, a.public.release())
+	}
 	a.onStop(a.closeRecord)
 	if err := a.connect(o, now); err != nil {
-		return nil, errors.Join(err, record.Close())
+		return nil, errors.Join(err, a.record.Close(), a.public.release())
 	}
 	return a, nil
 }
@@ -120,8 +128,13 @@ func (a *App) connect(o Options, now func() time.Time) error {
 		return err
 	}
 	a.record.Devices.SetSender(a.link)
-	a.public = newServer("http", a.cfg.HTTP, a.cfg.HTTPConnections, publicHandler(a.cfg, a.record, a.metrics, now, a.log), a.log)
-	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, operatorHandler(o.Registry, a.probes(), a.cfg.PProf, a.log), a.log)
+	public, err := publicHandler(a.cfg, a.record, a.metrics, now, a.log)
+	if err != nil {
+		return err
+	}
+	a.public.handle(public)
+	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, a.log)
+	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.cfg.PProf, a.log))
 	return a.metrics.Watch(metrics.Gauges{
 		UnitsOnline:   a.unitsOnline,
 		PasswordQueue: func() float64 { return float64(a.record.passwords.Stats().Waiting) },
@@ -204,14 +217,25 @@ func (a *App) startClaim(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) startOperator(ctx context.Context) error { return a.startServer(ctx, a.operator) }
-
-func (a *App) startPublic(ctx context.Context) error { return a.startServer(ctx, a.public) }
-
-func (a *App) startServer(ctx context.Context, s *server) error {
-	if err := s.listen(ctx); err != nil {
+func (a *App) startOperator(ctx context.Context) error {
+	if err := a.operator.listen(ctx); err != nil {
 		return err
 	}
+	a.startServer(a.operator)
+	return nil
+}
+
+func (a *App) startPublic(context.Context) error {
+	if a.cfg.Exposed(a.HTTPAddr()) {
+		a.log.Warn("the public listener is reached from other machines, and public-url is not set: people cannot sign in from there",
+			"issuer", a.record.OAuth.Issuer())
+	}
+	a.startServer(a.public)
+	return nil
+}
+
+// startServer serves on the address that s has taken.
+func (a *App) startServer(s *server) {
 	a.onStop(s.stop)
 	go func() {
 		if err := s.serve(); err != nil {
@@ -219,7 +243,6 @@ func (a *App) startServer(ctx context.Context, s *server) error {
 		}
 	}()
 	a.listening(s.name, s.addr())
-	return nil
 }
 
 func (a *App) startBroker(ctx context.Context) error {
@@ -313,11 +336,14 @@ func (a *App) closeRecord(ctx context.Context) error {
 // stopped.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// HTTPAddr is the address of the public listener. As the other two it may be called
-// once the App was started.
+// HTTPAddr is the address of the public listener.
 func (a *App) HTTPAddr() net.Addr { return a.public.addr() }
 
-// MQTTAddr is the address at which units connect.
+// URL is the address under which people and applications reach it.
+func (a *App) URL() string { return a.record.OAuth.Issuer() }
+
+// MQTTAddr is the address at which units connect. As OperatorAddr it may be called
+// once the App was started.
 func (a *App) MQTTAddr() net.Addr { return a.broker.Addr() }
 
 // OperatorAddr is the address of the operator's listener.

@@ -201,6 +201,8 @@ func TestStopWithoutStart(t *testing.T) {
 	a, _, err := newBridge(t, settings(t))
 	require.NoError(t, err)
 	require.NoError(t, a.Stop(t.Context()))
+	_, err = net.DialTimeout("tcp", a.HTTPAddr().String(), time.Second)
+	require.Error(t, err)
 }
 
 func TestTakenAddressIsAnErrorAndLeavesNothingOpen(t *testing.T) {
@@ -218,9 +220,16 @@ func TestTakenAddressIsAnErrorAndLeavesNothingOpen(t *testing.T) {
 			cfg := settings(t)
 			adjust(&cfg)
 			a, _, err := newBridge(t, cfg)
+			if name == "http" { // it is the first to be taken
+				require.ErrorContains(t, err, "listen for http: ")
+				require.ErrorContains(t, err, "address already in use")
+				return
+			}
 			require.NoError(t, err)
 			require.ErrorContains(t, a.Start(t.Context()), "address already in use")
 			require.NoError(t, a.Stop(t.Context()))
+			_, err = net.DialTimeout("tcp", a.HTTPAddr().String(), time.Second)
+			require.Error(t, err)
 		})
 	}
 }
@@ -305,7 +314,7 @@ func TestUnknownPathsAndMethodsAreAnsweredInTheEnvelope(t *testing.T) {
 		status       int
 		allow        string
 	}{
-		{"GET", "/", 404, ""},
+		{"GET", "/nothing", 404, ""},
 		{"GET", "/v2/nothing", 404, ""},
 		{"GET", "//v2/client/site/items", 404, ""},
 		{"BREW", "/nothing", 404, ""},

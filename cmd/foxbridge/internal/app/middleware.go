@@ -15,8 +15,7 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// maxBody bounds the body of a request, in bytes. Token requests are the only ones
-// whose body is read at all.
+// maxBody bounds the body of a request, in bytes.
 const maxBody = 64 << 10
 
 // exchange is what is known of a request beside the request itself. One goroutine
@@ -38,7 +37,7 @@ func exchangeOf(ctx context.Context) *exchange {
 // answered is told each request that was answered.
 type answered func(route, method string, code int, took time.Duration)
 
-// observed wraps the public API: it gives each request an id and a bound for its
+// observed wraps the public listener's handler: it gives each request an id and a bound for its
 // body, turns a panic into an answer, and when the answer is written logs one line
 // and tells the observer. The line never holds a query, a header or a body: they
 // carry tokens.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -19,10 +20,18 @@ import (
 	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
-// publicHandler is the API: the authorization server and the house, in one router.
-func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() time.Time, log *slog.Logger) http.Handler {
+// publicHandler is what people and applications reach: the authorization server with
+// its pages, and the house, in one router.
+func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (http.Handler, error) {
 	address := addressBehind(cfg.Proxies())
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address})
+	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
+		Service: r.OAuth, Logger: log, Address: address, Sites: sitesOf(r.Devices),
+		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"),
+	})
+	if err != nil {
+		return nil, err
+	}
 	house := devicehttp.New(devicehttp.Options{
 		Service: r.Devices, Caller: callerBy(authorization), Now: now, Logger: log, CommandGet: cfg.CommandGet,
 	})
@@ -31,9 +40,25 @@ func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() 
 	routes.SkipClean(true)  // cleaning redirects, and a redirect repeats the query with its token
 	routes.Use(routed)
 	authorization.Register(routes)
+	pages.Register(routes)
 	house.Register(routes)
 	remote := func(r *http.Request) string { return address(r).String() }
-	return observed(routes, remote, log, m.RequestServed)
+	return observed(oauthhttp.CrossOrigin(routes), remote, log, m.RequestServed), nil
+}
+
+// sitesOf lists the homes at which a person can let an application in.
+func sitesOf(house *devices.Service) func(context.Context, int64) ([]oauthhttp.Site, error) {
+	return func(ctx context.Context, userID int64) ([]oauthhttp.Site, error) {
+		list, err := house.Sites(ctx, devices.Caller{UserID: userID, Unscoped: true})
+		if err != nil {
+			return nil, err
+		}
+		sites := make([]oauthhttp.Site, 0, len(list))
+		for _, s := range list {
+			sites = append(sites, oauthhttp.Site{ID: s.ID, Label: s.Label})
+		}
+		return sites, nil
+	}
 }
 
 // callerBy turns what a token stands for into the house's caller.
@@ -43,7 +68,7 @@ func callerBy(authorization *oauthhttp.Handler) func(*http.Request) (devices.Cal
 		if refusal, is := errors.AsType[*oauth.Error](err); is {
 			return devices.Caller{}, &devicehttp.AuthError{
 				Status: oauthhttp.BearerStatus(refusal), Code: refusal.Code,
-				Description: refusal.Description, Challenge: oauthhttp.WWWAuthenticate(refusal),
+				Description: refusal.Description, Challenge: authorization.WWWAuthenticate(refusal),
 			}
 		}
 		if err != nil {
@@ -52,11 +77,16 @@ func callerBy(authorization *oauthhttp.Handler) func(*http.Request) (devices.Cal
 		if e := exchangeOf(r.Context()); e != nil {
 			e.clientID = access.ClientID
 		}
-		return devices.Caller{
-			UserID: access.UserID, UserName: access.UserName,
-			ClientID: access.ClientID, ClientName: access.ClientName,
-			Unscoped: true, // personal applications have all of their owner's rights
-		}, nil
+		return callerOf(access), nil
+	}
+}
+
+// callerOf gives the caller that an access token makes. One without a person, which an
+// application got for itself, is nobody at every home.
+func callerOf(a oauth.Access) devices.Caller {
+	return devices.Caller{
+		UserID: a.UserID, UserName: a.UserName, ClientID: a.ClientID, ClientName: a.ClientName,
+		Unscoped: a.Scope == nil, Scopes: a.Scope, Sites: a.Sites,
 	}
 }
 

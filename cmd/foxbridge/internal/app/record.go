@@ -44,7 +44,7 @@ func OpenRecord(ctx context.Context, cfg config.Config, mustExist bool) (*Record
 			return nil, err
 		}
 	}
-	return openRecord(ctx, cfg, observers{}, time.Now, slog.New(slog.DiscardHandler))
+	return openRecord(ctx, cfg, recordOptions{now: time.Now, log: slog.New(slog.DiscardHandler)})
 }
 
 func exists(cfg config.Config) error {
@@ -68,31 +68,42 @@ type observers struct {
 	commits groupcommit.Observe
 }
 
-func openRecord(ctx context.Context, cfg config.Config, tell observers, now func() time.Time, log *slog.Logger) (*Record, error) {
-	db, err := openDatabase(ctx, cfg, tell.commits)
+// recordOptions are what a bridge hands to its record.
+type recordOptions struct {
+	issuer string // empty: nobody is authorized by this process
+	tell   observers
+	now    func() time.Time
+	log    *slog.Logger
+}
+
+func openRecord(ctx context.Context, cfg config.Config, o recordOptions) (*Record, error) {
+	db, err := openDatabase(ctx, cfg, o.tell.commits)
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRecord(cfg, db, tell, now, log)
+	r, err := newRecord(cfg, db, o)
 	if err != nil {
 		return nil, errors.Join(err, db.close())
 	}
 	return r, nil
 }
 
-func newRecord(cfg config.Config, db database, tell observers, now func() time.Time, log *slog.Logger) (*Record, error) {
+func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error) {
 	passwords, err := oauth.NewPasswords(oauth.PasswordOptions{Workers: cfg.PasswordWorkers, Queue: cfg.PasswordQueue})
 	if err != nil {
 		return nil, err
 	}
-	authorization, err := oauth.New(oauth.Options{Store: db.oauth, Passwords: passwords, Observer: tell.oauth, Now: now})
+	authorization, err := oauth.New(oauth.Options{
+		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now,
+		Issuer: o.issuer, Scopes: devices.Scopes(),
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &Record{
 		OAuth: authorization,
 		Devices: devices.New(devices.Options{
-			Store: db.devices, Now: now, Logger: log, Observer: tell.devices,
+			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
 			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
 			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
 		}),

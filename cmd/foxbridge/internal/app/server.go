@@ -37,15 +37,10 @@ type server struct {
 // cutOffLimit is how long requests that were cut off may take to notice.
 const cutOffLimit = 2 * time.Second
 
-func newServer(name, address string, connections int, handler http.Handler, log *slog.Logger) *server {
+func newServer(name, address string, connections int, log *slog.Logger) *server {
 	requests, cutOff := context.WithCancel(context.Background())
 	s := &server{name: name, address: address, connections: connections, cutOff: cutOff}
 	s.http = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.working.RLock()
-			defer s.working.RUnlock()
-			handler.ServeHTTP(w, r)
-		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -57,6 +52,15 @@ func newServer(name, address string, connections int, handler http.Handler, log 
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is an unknown path like others
 	}
 	return s
+}
+
+// handle says what answers requests, before serve.
+func (s *server) handle(handler http.Handler) {
+	s.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.working.RLock()
+		defer s.working.RUnlock()
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // listen takes the address. Who connects is answered from serve on.
@@ -101,10 +105,16 @@ func (s *server) stop(ctx context.Context) error {
 		err = fmt.Errorf("finish requests of %s: %w", s.name, errors.Join(err, s.abort()))
 	}
 	// Shutdown does not know a listener that Serve has not seen yet.
-	if closing := s.listener.Close(); closing != nil && !errors.Is(closing, net.ErrClosed) {
-		err = errors.Join(err, closing)
+	return errors.Join(err, s.release())
+}
+
+// release gives up the address, unless stop has.
+func (s *server) release() error {
+	defer s.cutOff()
+	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // abort closes the connections and returns when nothing is worked on any more, or

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -31,9 +32,10 @@ import (
 //	secret   "true" if the value must not be shown; it can then be given as the name
 //	         of a file as well, under the key with -file behind it
 type Config struct {
-	HTTP     string `key:"http" default:"127.0.0.1:8080" format:"address" doc:"Address of the public HTTP API, as host:port. An empty host means all interfaces, port 0 lets the system choose; the address taken is logged."`
-	MQTT     string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
-	Operator string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. It asks for no credentials, so keep it off public networks."`
+	HTTP      string `key:"http" default:"127.0.0.1:8080" format:"address" doc:"Address of the public HTTP API, as host:port. An empty host means all interfaces, port 0 lets the system choose; the address taken is logged."`
+	PublicURL string `key:"public-url" format:"public-url" doc:"Address under which people and applications reach the public listener, such as https://home.example.com, without a path. Applications know the authorization server by it, so it stays as it is. Plain http is for this machine's own loopback; with https cookies are Secure and browsers are told to come by https alone. Empty means http:// and the address that was taken."`
+	MQTT      string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
+	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. It asks for no credentials, so keep it off public networks."`
 
 	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database; it is created with mode 0700. Not used with PostgreSQL."`
 	DatabaseURL string `key:"database-url" format:"dsn" secret:"true" doc:"Where the record is kept. Empty means foxbridge.db in the data directory; sqlite:PATH is another SQLite file; postgres://USER:PASSWORD@HOST/NAME is PostgreSQL. A SQLite database is migrated at start, a PostgreSQL database by the command migrate."`
@@ -190,16 +192,62 @@ func checkFormat(format string, v reflect.Value) error {
 		if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(v.String()) {
 			return fmt.Errorf("%q is not 1 to 32 of a-z, 0-9 and -", v.String())
 		}
-	case "dsn":
-		if _, err := (Config{DataDir: ".", DatabaseURL: v.String()}).Database(); err != nil {
-			return err
-		}
+	case "public-url":
+		return checkPublicURL(v.String())
 	case "networks":
 		if _, err := parseNetworks(v.String()); err != nil {
 			return err
 		}
+	case "dsn":
+		if _, err := (Config{DataDir: ".", DatabaseURL: v.String()}).Database(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkPublicURL takes the origin of a site: https, or plain http on loopback. Empty is
+// none.
+func checkPublicURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || s != strings.ToLower(u.Scheme+"://"+u.Host):
+		return fmt.Errorf("%q is not an address such as https://home.example.com, in small letters and without a path or a slash at its end", s)
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	case u.Scheme == "http":
+		return fmt.Errorf("%q is plain http, which is for loopback alone: passwords and tokens would travel in the clear", s)
+	default:
+		return fmt.Errorf("%q is neither https nor http", s)
+	}
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Issuer is the address of the public listener, which has taken this address: the
+// PublicURL, or else plain http. A listener on all interfaces is reached by loopback.
+func (c Config) Issuer(taken net.Addr) string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	at, err := netip.ParseAddrPort(taken.String())
+	if err == nil && at.Addr().IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", at.Port())
+	}
+	return "http://" + taken.String()
+}
+
+// Exposed reports whether people who are not on this machine reach the listener that
+// has taken this address by plain http.
+func (c Config) Exposed(taken net.Addr) bool {
+	at, err := netip.ParseAddrPort(taken.String())
+	return c.PublicURL == "" && err == nil && !at.Addr().IsLoopback()
 }
 
 // Proxies gives TrustedProxies as networks.

@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"flag"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -143,6 +145,7 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"empty path":                       {source{args: []string{"--data-dir="}}, "--data-dir"},
 		"bridge id of a bad form":          {source{args: []string{"--bridge-id=a/b"}}, "--bridge-id"},
 		"database of another kind":         {source{args: []string{"--database-url=mysql://h/db"}}, "--database-url"},
+		"public address in the clear":      {source{env: []string{"FOXBRIDGE_PUBLIC_URL=http://home.example.com"}}, "FOXBRIDGE_PUBLIC_URL: \"http://home.example.com\" is plain http"},
 		"sqlite without a path":            {source{args: []string{"--database-url=sqlite:"}}, "--database-url"},
 		"proxies that are no networks":     {source{args: []string{"--trusted-proxies=10.0.0.0/8,proxy"}}, "--trusted-proxies"},
 		"postgres that is no URL":          {source{args: []string{"--database-url=postgres://u:p@w@h:x/db"}}, "--database-url: the value is neither"},
@@ -162,9 +165,72 @@ func TestClientsVariablesAreTolerated(t *testing.T) {
 	_, err := load(t, source{env: []string{
 		"FOXBRIDGE_URL=http://x", "FOXBRIDGE_CLIENT_ID=a", "FOXBRIDGE_CLIENT_SECRET=b", "FOXBRIDGE_USERNAME=c",
 		"FOXBRIDGE_PASSWORD=d", "FOXBRIDGE_SITE_ID=1", "FOXBRIDGE_MQTT_URL=tcp://x", "FOXBRIDGE_OPERATOR_URL=http://y",
+		"FOXBRIDGE_COMMERCIAL_CLIENT_ID=a", "FOXBRIDGE_COMMERCIAL_CLIENT_SECRET=b",
+		"FOXBRIDGE_COMMERCIAL_REDIRECT_URI=http://z", "FOXBRIDGE_DEMO_APP_URL=http://z",
 		"HOME=/root", "FOXBRIDGE_LOG_LEVEL=", "FOXBRIDGE",
 	}})
 	require.NoError(t, err)
+}
+
+// Passwords and tokens travel in the clear on no network.
+func TestPublicURL(t *testing.T) {
+	t.Parallel()
+	for address, right := range map[string]bool{
+		"https://home.example.com":      true,
+		"https://home.example.com:8443": true,
+		"https://[2001:db8::1]":         true,
+		"http://127.0.0.1:8080":         true,
+		"http://127.9.9.9":              true,
+		"http://[::1]:8080":             true,
+		"http://localhost:8080":         true,
+
+		"http://home.example.com":       false,
+		"http://192.168.1.2:8080":       false,
+		"http://localhost.example.com":  false,
+		"http://127.0.0.1.example.com":  false,
+		"https://home.example.com/":     false,
+		"https://home.example.com/fox":  false,
+		"https://home.example.com?a=b":  false,
+		"https://home.example.com#a":    false,
+		"https://u:p@home.example.com":  false,
+		"https://Home.example.com":      false,
+		"HTTPS://home.example.com":      false,
+		"https://home.example.com:":     false,
+		"https://home.example.com:port": false,
+		"https://:8443":                 false,
+		"https://":                      false,
+		"home.example.com":              false,
+		"//home.example.com":            false,
+		"ftp://home.example.com":        false,
+		"https:home.example.com":        false,
+	} {
+		_, err := load(t, source{args: []string{"--public-url", address}})
+		if right {
+			require.NoError(t, err, address)
+		} else {
+			require.ErrorContains(t, err, "--public-url: ", address)
+		}
+	}
+}
+
+func TestIssuerIsThePublicURLOrTheAddressTaken(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		public, taken, issuer string
+		exposed               bool
+	}{
+		"given":             {"https://home.example.com", "0.0.0.0:8080", "https://home.example.com", false},
+		"loopback":          {"", "127.0.0.1:8080", "http://127.0.0.1:8080", false},
+		"loopback, IPv6":    {"", "[::1]:8080", "http://[::1]:8080", false},
+		"all interfaces":    {"", "[::]:8080", "http://localhost:8080", true},
+		"all IPv4":          {"", "0.0.0.0:8080", "http://localhost:8080", true},
+		"another interface": {"", "192.168.1.2:8080", "http://192.168.1.2:8080", true},
+	} {
+		taken := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tc.taken))
+		c := config.Config{PublicURL: tc.public}
+		require.Equal(t, tc.issuer, c.Issuer(taken), name)
+		require.Equal(t, tc.exposed, c.Exposed(taken), name)
+	}
 }
 
 func TestSecretFromFile(t *testing.T) {

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// What people see, in a real browser: they sign in, let an application in with less
+// than it asked for, say no, and look after what they have let in.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	c := newChrome(t)
+	data := t.TempDir()
+	e := newEstate(t, []string{"--data-dir", data}, data, "socket:Lamp", "shutter:Kitchen")
+	e.addHome(t, "Cottage", "socket:Lamp")
+	bridge := e.serve(t)
+	home := e.live(t, bridge, e.token(t, bridge))
+	app := e.demoApp(t, bridge, "--description", "Shows your home and switches things.", "--home-page", "https://comfort.example.com")
+	foxbridge := "http://" + bridge.HTTP
+
+	c.open(t, app)
+	c.look(t, "demo-app")
+	c.press(t, "form[action='/authorize'] button")
+	require.Contains(t, c.at(t), foxbridge+"/signin?")
+	c.look(t, "sign-in")
+	c.enter(t, "username", e.username)
+	c.enter(t, "password", "wrong")
+	c.press(t, "form[action='/signin'] button")
+	require.NotEmpty(t, c.read(t, "#errors"))
+	c.look(t, "sign-in-refused")
+	c.signIn(t, e)
+
+	// Everything is ticked; the person takes back what the application shall not have.
+	require.Contains(t, c.at(t), foxbridge+"/oauth2/authorize?")
+	require.Contains(t, c.text(t), "Comfort")
+	require.Contains(t, c.text(t), "Shows your home and switches things.")
+	c.look(t, "consent")
+	c.tick(t, "scope", "security:arm", "security:disarm", "shutter:read", "shutter:operate", "history:read")
+	c.tick(t, "site", "2")
+	c.press(t, "button[value=allow]")
+	require.Equal(t, app+"/", c.at(t))
+	require.Contains(t, c.text(t), "Connected.")
+	require.Contains(t, c.text(t), "disarmed")
+	require.Contains(t, c.text(t), "Lamp")
+	for _, kept := range []string{"Cottage", "Kitchen", "Arm", "Disarm"} {
+		require.NotContains(t, c.text(t), kept)
+	}
+	c.look(t, "demo-app-narrowed")
+	c.press(t, fmt.Sprintf("form[action='/sites/%d/socket/%d/on'] button", e.home.SiteID, e.box.Devices[0].DeviceID))
+	require.Contains(t, c.text(t), "The home switched it on.")
+	require.Len(t, home.Executions(), 1)
+	c.press(t, "form[action='/sign-out'] button")
+	require.Contains(t, c.text(t), "Signed out.")
+
+	// Signed in already, the person is asked at once, and says no.
+	c.press(t, "form[action='/authorize'] button")
+	require.Contains(t, c.at(t), foxbridge+"/oauth2/authorize?")
+	c.tick(t, "scope", "security:read", "security:arm", "security:disarm", "socket:read", "socket:operate", "shutter:read", "shutter:operate", "history:read")
+	c.press(t, "button[value=allow]")
+	require.Contains(t, c.at(t), foxbridge+"/oauth2/consent", "nothing is no consent")
+	c.look(t, "consent-of-nothing")
+	c.press(t, "button[value=deny]")
+	require.Equal(t, app+"/", c.at(t))
+	require.Contains(t, c.text(t), "You said no. Nothing was connected.")
+	c.look(t, "demo-app-denied")
+
+	// And yes to all of it.
+	c.press(t, "form[action='/authorize'] button")
+	c.press(t, "button[value=allow]")
+	require.Contains(t, c.text(t), "Cottage")
+	c.press(t, fmt.Sprintf("form[action='/sites/%d/alarm/armed'] button", e.home.SiteID))
+	require.Contains(t, c.text(t), "The home is armed.")
+	c.look(t, "demo-app-home")
+
+	// What was let in is in one place, and goes from there.
+	c.open(t, foxbridge+"/")
+	require.Equal(t, foxbridge+"/connected", c.at(t))
+	require.Contains(t, c.text(t), "Comfort")
+	c.look(t, "connected")
+	var listed []application
+	e.run(t, &listed, "app", "list")
+	for _, a := range listed {
+		if a.Name == "Comfort" {
+			c.press(t, fmt.Sprintf("form[action='/connected']:has(input[value='%s']) button", a.ClientID))
+		}
+	}
+	require.NotContains(t, c.text(t), "Comfort")
+	c.look(t, "disconnected")
+	c.open(t, app)
+	require.Contains(t, c.text(t), "The access has ended. Authorize again.")
+
+	// Nobody is sent to an address that is not the application's.
+	c.open(t, foxbridge+"/oauth2/authorize?response_type=code&client_id="+listed[0].ClientID+"&redirect_uri=https%3A%2F%2Fevil.example.com%2F&state=s")
+	require.Equal(t, bridge.HTTP, strings.Split(c.at(t), "/")[2])
+	c.look(t, "refused")
+}
+
+// What people see of the applications that they register themselves.
+func TestBrowserMyApplications(t *testing.T) {
+	t.Parallel()
+	c := newChrome(t)
+	data := t.TempDir()
+	e := newEstate(t, []string{"--data-dir", data}, data, "socket:Lamp")
+	bridge := e.serve(t)
+	e.live(t, bridge, e.token(t, bridge))
+	foxbridge := "http://" + bridge.HTTP
+
+	c.open(t, foxbridge+"/dev/apps")
+	c.signIn(t, e)
+	require.Equal(t, foxbridge+"/dev/apps", c.at(t), "where the person wanted to go")
+	c.look(t, "my-applications")
+
+	// A personal one, whose secret works at once.
+	c.press(t, "a[href='/dev/apps/personal']")
+	c.look(t, "new-personal")
+	c.press(t, "form[action='/dev/apps/personal'] button")
+	c.look(t, "new-personal-refused")
+	c.enter(t, "name", "Alarm clock")
+	c.press(t, "form[action='/dev/apps/personal'] button")
+	made := application{ClientID: c.read(t, "#client-id"), ClientSecret: c.read(t, "#client-secret")}
+	require.NotEmpty(t, passwordGrant(t, bridge, made, e.username, e.password))
+	c.lookAround(t, "new-personal-secret", "#client-secret", "#curl")
+
+	// Its page: a second secret, an end to the first, and a token to try with.
+	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)
+	c.look(t, "application")
+	c.press(t, fmt.Sprintf("form[action='/dev/apps/%s/secret'] button", made.ClientID))
+	second := application{ClientID: made.ClientID, ClientSecret: c.read(t, "#client-secret")}
+	require.NotEmpty(t, passwordGrant(t, bridge, second, e.username, e.password))
+	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)
+	c.look(t, "application-with-two-secrets")
+	c.press(t, fmt.Sprintf("li:last-child form[action='/dev/apps/%s/secret/remove'] button", made.ClientID))
+	form := url.Values{"grant_type": {"password"}, "username": {e.username}, "password": {e.password}}
+	status, _ := asClient(t, foxbridge+"/oauth2/token", made, form)
+	require.NotEqual(t, http.StatusOK, status, "the older one has ended")
+	require.NotEmpty(t, passwordGrant(t, bridge, second, e.username, e.password))
+	c.enter(t, "password", e.password)
+	c.press(t, fmt.Sprintf("form[action='/dev/apps/%s/token'] button", made.ClientID))
+	status, body := authorized(t, bridge, http.MethodGet, e.path("/security"), c.read(t, "#access-token"))
+	require.Equal(t, http.StatusOK, status, body)
+	c.lookAround(t, "token", "#access-token", "#refresh-token", "#curl-call", "#curl-refresh")
+
+	// A commercial one, which waits for the operator.
+	c.open(t, foxbridge+"/dev/apps/commercial")
+	c.look(t, "new-commercial")
+	c.enter(t, "name", "Weather")
+	c.enter(t, "description", "Closes shutters before it rains.")
+	c.enter(t, "redirect_uris", redirectURI)
+	c.tick(t, "scope", "shutter:read", "shutter:operate")
+	c.press(t, "form[action='/dev/apps/commercial'] button")
+	requested := application{ClientID: c.read(t, "#client-id"), ClientSecret: c.read(t, "#client-secret")}
+	c.lookAround(t, "new-commercial-secret", "#client-id", "#client-secret")
+	own := url.Values{"grant_type": {"client_credentials"}}
+	status, _ = asClient(t, foxbridge+"/oauth2/token", requested, own)
+	require.Equal(t, http.StatusBadRequest, status, "not approved")
+	c.open(t, foxbridge+"/dev/apps/"+requested.ClientID)
+	c.look(t, "application-pending")
+	e.run(t, nil, "app", "approve", requested.ClientID)
+	status, body = asClient(t, foxbridge+"/oauth2/token", requested, own)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Contains(t, body, `"scope":"shutter:operate shutter:read"`)
+	c.open(t, foxbridge+"/dev/apps")
+	c.look(t, "my-applications-three")
+
+	c.press(t, "form[action='/signout'] button")
+	c.look(t, "signed-out")
+	c.open(t, foxbridge+"/dev/apps")
+	require.Contains(t, c.at(t), foxbridge+"/signin", "for who is signed in")
+	c.open(t, foxbridge+"/signin")
+	c.press(t, "footer form button:not([aria-current])")
+	require.Equal(t, "fr", ask(t, c, chromedp.Evaluate[string]("document.documentElement.lang")))
+	c.look(t, "sign-in-fr")
+}
+
+// signIn fills in the page of sign-in.
+func (c *chrome) signIn(t testing.TB, e *estate) {
+	t.Helper()
+	c.enter(t, "username", e.username)
+	c.enter(t, "password", e.password)
+	c.press(t, "form[action='/signin'] button")
+}
