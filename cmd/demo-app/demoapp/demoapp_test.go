@@ -225,7 +225,7 @@ func TestAnswersThatAreNotThisBrowsers(t *testing.T) {
 
 	state := b.begin().Get("state")
 	for name, answer := range map[string]url.Values{
-		"another state":  {"code": {"c"}, "state": {"x" + state[1:]}, "iss": {s.URL}},
+		"another state":  {"code": {"c"}, "state": {state + "x"}, "iss": {s.URL}},
 		"no state":       {"code": {"c"}, "iss": {s.URL}},
 		"another issuer": {"code": {"c"}, "state": {state}, "iss": {"https://evil.example.com"}},
 		"no issuer":      {"code": {"c"}, "state": {state}},
