@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,20 +84,15 @@ func TestBrowser(t *testing.T) {
 	require.Equal(t, foxbridge+"/connected", c.at(t))
 	require.Contains(t, c.text(t), "Comfort")
 	c.look(t, "connected")
-	var listed []application
-	e.run(t, &listed, "app", "list")
-	for _, a := range listed {
-		if a.Name == "Comfort" {
-			c.press(t, fmt.Sprintf("form[action='/connected']:has(input[value='%s']) button", a.ClientID))
-		}
-	}
+	comfort := e.listed(t, "Comfort")
+	c.press(t, fmt.Sprintf("form[action='/connected']:has(input[value='%s']) button", comfort.ClientID))
 	require.NotContains(t, c.text(t), "Comfort")
 	c.look(t, "disconnected")
 	c.open(t, app)
 	require.Contains(t, c.text(t), "The access has ended. Authorize again.")
 
 	// Nobody is sent to an address that is not the application's.
-	c.open(t, foxbridge+"/oauth2/authorize?response_type=code&client_id="+listed[0].ClientID+"&redirect_uri=https%3A%2F%2Fevil.example.com%2F&state=s")
+	c.open(t, foxbridge+"/oauth2/authorize?response_type=code&client_id="+comfort.ClientID+"&redirect_uri=https%3A%2F%2Fevil.example.com%2F&state=s")
 	require.Equal(t, bridge.HTTP, strings.Split(c.at(t), "/")[2])
 	c.look(t, "refused")
 }
@@ -135,7 +131,8 @@ func TestBrowserMyApplications(t *testing.T) {
 	require.NotEmpty(t, passwordGrant(t, bridge, second, e.username, e.password))
 	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)
 	c.look(t, "application-with-two-secrets")
-	c.press(t, fmt.Sprintf("li:last-child form[action='/dev/apps/%s/secret/remove'] button", made.ClientID))
+	older := e.listed(t, "Alarm clock").Secrets[1]
+	c.press(t, fmt.Sprintf("form[action='/dev/apps/%s/secret/remove']:has(input[name=secret][value='%d']) button", made.ClientID, older.ID))
 	form := url.Values{"grant_type": {"password"}, "username": {e.username}, "password": {e.password}}
 	status, _ := asClient(t, foxbridge+"/oauth2/token", made, form)
 	require.NotEqual(t, http.StatusOK, status, "the older one has ended")
@@ -176,6 +173,16 @@ func TestBrowserMyApplications(t *testing.T) {
 	c.press(t, "footer form button:not([aria-current])")
 	require.Equal(t, "fr", ask(t, c, chromedp.Evaluate[string]("document.documentElement.lang")))
 	c.look(t, "sign-in-fr")
+}
+
+// listed finds an application by its name.
+func (e *estate) listed(t testing.TB, name string) application {
+	t.Helper()
+	var all []application
+	e.run(t, &all, "app", "list")
+	i := slices.IndexFunc(all, func(a application) bool { return a.Name == name })
+	require.GreaterOrEqual(t, i, 0, name)
+	return all[i]
 }
 
 // signIn fills in the page of sign-in.
