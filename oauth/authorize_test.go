@@ -355,7 +355,7 @@ func TestConsentNarrowsAndWorksOnce(t *testing.T) {
 	asked, err := s.Authorize(t.Context(), app.ask())
 	require.NoError(t, err)
 	yes := oauth.Consent{UserID: s.alice.ID, Ticket: oauth.HashOf("page"), Scope: oauth.NewScope("read"), Sites: []int64{7, 9}}
-	for name, scope := range map[string]oauth.Scope{"beyond": {"admin"}, "also beyond": {"admin", "read"}, "unscoped": oauth.Unscoped, "nothing": {}} {
+	for name, scope := range map[string]oauth.Scope{"beyond": {"admin"}, "also beyond": {"admin", "read"}, "unscoped": oauth.Unscoped(), "nothing": {}} {
 		beyond := yes
 		beyond.Scope = scope
 		_, err := s.Consent(t.Context(), asked, beyond)

@@ -28,7 +28,7 @@ func TestConnectionsAreOfOneApplicationEach(t *testing.T) {
 	first := s.clock.Now()
 	s.grants(t, app.ID, oauth.NewScope("read"), []int64{7})
 	s.clock.Advance(time.Minute)
-	s.grants(t, s.aliceClient.ID, oauth.Unscoped, nil)
+	s.grants(t, s.aliceClient.ID, oauth.Unscoped(), nil)
 	s.clock.Advance(time.Minute)
 	s.grants(t, app.ID, oauth.NewScope("read", "write"), nil)
 	s.clock.Advance(time.Minute)
@@ -45,7 +45,7 @@ func TestConnectionsAreOfOneApplicationEach(t *testing.T) {
 			of(app.Client, oauth.NewScope("read", "write"), nil, first.Add(2*time.Minute)),
 		}},
 		{ClientID: s.aliceClient.ID, Name: s.aliceClient.Name, Kind: oauth.Personal, Grants: []oauth.Grant{
-			of(s.aliceClient, oauth.Unscoped, nil, first.Add(time.Minute)),
+			of(s.aliceClient, oauth.Unscoped(), nil, first.Add(time.Minute)),
 		}},
 	}, got)
 

@@ -191,7 +191,7 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 		now := s.now()
 		_, err := s.opts.Store.Issue(ctx, Issuance{
 			ClientID:         c.ID,
-			Scope:            Unscoped,
+			Scope:            Unscoped(),
 			UserID:           c.OwnerID,
 			GrantType:        GrantPassword,
 			Access:           HashOf(tokens.AccessToken),

@@ -10,8 +10,8 @@ import (
 // nothing.
 type Scope []string
 
-// Unscoped is the scope of personal applications.
-var Unscoped Scope
+// Unscoped gives the scope of personal applications.
+func Unscoped() Scope { return nil }
 
 const scopeMax = 4096 // bytes of a scope parameter
 

@@ -52,16 +52,16 @@ func TestWithin(t *testing.T) {
 		{none, none, true},
 		{none, some, true},
 		{some, none, false},
-		{some, oauth.Unscoped, true},
-		{none, oauth.Unscoped, true},
-		{oauth.Unscoped, oauth.Unscoped, true},
-		{oauth.Unscoped, more, false},
-		{oauth.Unscoped, none, false},
+		{some, oauth.Unscoped(), true},
+		{none, oauth.Unscoped(), true},
+		{oauth.Unscoped(), oauth.Unscoped(), true},
+		{oauth.Unscoped(), more, false},
+		{oauth.Unscoped(), none, false},
 	} {
 		require.Equal(t, c.want, c.scope.Within(c.other), "%#v within %#v", c.scope, c.other)
 	}
 	require.NotNil(t, none, "nothing is not everything")
-	require.Empty(t, oauth.Unscoped.String())
+	require.Empty(t, oauth.Unscoped().String())
 	require.Equal(t, "a b", more.String())
 }
 

@@ -236,7 +236,7 @@ func (u upgraded) tokens() {
 	require.NoError(u.t, err)
 	require.Equal(u.t, oauth.Access{
 		GrantID: lights, ClientID: "lights", ClientName: "My lights",
-		UserID: 1, UserName: "alice", UserEmail: "alice@example.org", Scope: oauth.Unscoped, ExpiresAt: hour,
+		UserID: 1, UserName: "alice", UserEmail: "alice@example.org", Scope: oauth.Unscoped(), ExpiresAt: hour,
 	}, access)
 
 	id, err := u.Issue(u.ctx, oauth.Issuance{

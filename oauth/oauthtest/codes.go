@@ -167,7 +167,7 @@ func redemptions() map[string]func(*testing.T, *bench) {
 		},
 		"keeps scope and sites as they were": func(t *testing.T, b *bench) {
 			client := b.commercial()
-			for _, scope := range []oauth.Scope{oauth.Unscoped, {}, {"gate.read"}} {
+			for _, scope := range []oauth.Scope{oauth.Unscoped(), {}, {"gate.read"}} {
 				for _, sites := range [][]int64{nil, {}, {1}, {1 << 62, -1, 1}} {
 					code := b.newCode(client)
 					code.Scope, code.Sites = scope, sites

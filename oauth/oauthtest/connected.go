@@ -67,7 +67,7 @@ func connections() map[string]func(*testing.T, *bench) {
 			f := b.consented()
 			elsewhere := b.later(f, time.Hour, func(i *oauth.Issuance) { i.Sites = []int64{9} })
 			everywhere := b.later(f, 2*time.Hour, func(i *oauth.Issuance) { i.Sites = nil })
-			unscoped := b.later(f, 3*time.Hour, func(i *oauth.Issuance) { i.Scope = oauth.Unscoped })
+			unscoped := b.later(f, 3*time.Hour, func(i *oauth.Issuance) { i.Scope = oauth.Unscoped() })
 			b.later(unscoped, time.Hour, same)
 			nothing := b.later(f, 5*time.Hour, func(i *oauth.Issuance) { i.Scope = oauth.NewScope() })
 			b.later(f, 6*time.Hour, same)

@@ -53,7 +53,7 @@ func (w *walk) client() oauth.Client { return rapid.SampledFrom(w.clients).Draw(
 func (w *walk) one(n int, of string) bool { return rapid.IntRange(1, n).Draw(w.T, of) == n }
 
 func (w *walk) scope() oauth.Scope {
-	return rapid.SampledFrom([]oauth.Scope{oauth.Unscoped, {}, {"a"}, {"a", "b"}}).Draw(w.T, "scope")
+	return rapid.SampledFrom([]oauth.Scope{oauth.Unscoped(), {}, {"a"}, {"a", "b"}}).Draw(w.T, "scope")
 }
 
 func (w *walk) sites() []int64 {

@@ -153,7 +153,7 @@ func clients() map[string]func(*testing.T, *bench) {
 			b.hasClient(want)
 		},
 		"tell no scope from an empty one": func(t *testing.T, b *bench) {
-			for _, scope := range []oauth.Scope{oauth.Unscoped, {}, {"one"}} {
+			for _, scope := range []oauth.Scope{oauth.Unscoped(), {}, {"one"}} {
 				want := b.newCommercial()
 				want.Scope = scope
 				require.NoError(t, b.AddClient(t.Context(), want))

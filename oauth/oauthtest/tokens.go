@@ -58,7 +58,7 @@ func issues() map[string]func(*testing.T, *bench) {
 		},
 		"keeps scope and sites as they were": func(t *testing.T, b *bench) {
 			c := b.commercial()
-			for _, scope := range []oauth.Scope{oauth.Unscoped, {}, {"gate.read"}, {"a", "b", "c"}} {
+			for _, scope := range []oauth.Scope{oauth.Unscoped(), {}, {"gate.read"}, {"a", "b", "c"}} {
 				for _, sites := range [][]int64{nil, {}, {1}, {1 << 62, -1, 1}} {
 					i := b.again(b.issueTo(c, start()))
 					i.Scope, i.Sites = scope, sites
@@ -367,7 +367,7 @@ func scopes() map[string]func(*testing.T, *bench) {
 		"that is unscoped stays so": func(_ *testing.T, b *bench) {
 			f := b.issue()
 			r := b.rotate(f, f.Refresh, now)
-			has(b, r.Access, oauth.Unscoped, nil)
+			has(b, r.Access, oauth.Unscoped(), nil)
 			b.replays(f, b.rotation(f, f.Refresh, now), r)
 		},
 		"may be less for one access token, and is the grant's for the next": func(_ *testing.T, b *bench) {

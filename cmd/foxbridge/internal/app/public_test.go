@@ -18,7 +18,7 @@ func TestCallerOfAToken(t *testing.T) {
 		caller devices.Caller
 	}{
 		"personal": {
-			oauth.Access{GrantID: 1, ClientID: "c", ClientName: "Script", UserID: 7, UserName: "Alice", Scope: oauth.Unscoped},
+			oauth.Access{GrantID: 1, ClientID: "c", ClientName: "Script", UserID: 7, UserName: "Alice", Scope: oauth.Unscoped()},
 			devices.Caller{ClientID: "c", ClientName: "Script", UserID: 7, UserName: "Alice", Unscoped: true},
 		},
 		"commercial": {
