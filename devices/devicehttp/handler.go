@@ -34,11 +34,18 @@ type Handler struct {
 	now        func() time.Time
 	log        *slog.Logger
 	commandGet bool
+	counts     []devices.Row // rows that count something of a site
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	return &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, commandGet: o.CommandGet}
+	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, commandGet: o.CommandGet}
+	for _, row := range devices.Catalogue() {
+		if row.Count != "" {
+			h.counts = append(h.counts, row)
+		}
+	}
+	return h
 }
 
 // Register adds a route for each row of the catalogue, with and without a slash at
@@ -47,7 +54,7 @@ func (h *Handler) Register(r *mux.Router) {
 	operations := map[string][]string{} // by the path that they share
 	for _, row := range devices.Catalogue() {
 		handle(r, row.Path, h.serve(row), h.methods(row)...)
-		if row.Action == devices.Operate {
+		if row.Commands() && row.Action != devices.NotYet {
 			parent := path.Dir(row.Path)
 			operations[parent] = append(operations[parent], row.Operation)
 		}
@@ -71,7 +78,7 @@ func handle(r *mux.Router, path string, f http.HandlerFunc, methods ...string) {
 
 func (h *Handler) methods(row devices.Row) []string {
 	switch {
-	case row.Action != devices.Operate:
+	case !row.Commands():
 		return []string{http.MethodGet, http.MethodHead}
 	case h.commandGet:
 		return []string{http.MethodGet, http.MethodPost}
@@ -96,6 +103,9 @@ func (h *Handler) serve(row devices.Row) http.HandlerFunc {
 			h.fail(w, r, err)
 			return
 		}
+		if list, is := payload.(bare); is && row.Legacy {
+			payload = list.bare()
+		}
 		h.ok(w, r, payload)
 	}
 }
@@ -107,11 +117,29 @@ func (h *Handler) endpoint(row devices.Row) endpoint {
 	case devices.ReadSecurity:
 		return h.readSecurity
 	case devices.ListDevices:
-		return h.listDevices(row.Kind)
+		return h.listDevices(row)
+	case devices.ListEverything:
+		return h.listEverything(row)
+	case devices.ReadDevice:
+		return h.readDevice(row)
+	case devices.ReadMeasurements:
+		return h.readMeasurements(row)
 	case devices.Operate:
 		return h.operate(row)
+	case devices.ListGroups:
+		return h.listGroups(row)
+	case devices.OperateGroup:
+		return h.operateGroup(row)
+	case devices.ListScenarios:
+		return h.listScenarios
+	case devices.PlayScenario:
+		return h.playScenario
+	case devices.SwitchScenario:
+		return h.switchScenario(row)
 	case devices.ReadHistory:
-		return h.readHistory
+		return h.readHistory(row)
+	case devices.ListLibrary, devices.NotYet:
+		return h.empty(row)
 	case devices.ReadCommand:
 		return h.readCommand
 	default:
