@@ -9,5 +9,6 @@ func (h *Handler) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
 	if refusal != nil {
 		return nil, h.refuse(refusal)
 	}
+	req.Address = h.address(r)
 	return nil, h.service.Revoke(r.Context(), req)
 }
