@@ -269,6 +269,18 @@ func TestAClockThatIsSetBackLocksNobodyOut(t *testing.T) {
 	})
 }
 
+// size is how many keys are held.
+func (m *Memory) size() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, callers := range m.callers {
+		callers.CleanUp() // what is to go may be under way
+		n += callers.EstimatedSize()
+	}
+	return n
+}
+
 // A flood of keys fills no memory, and pushes out nobody of another policy.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()

@@ -87,15 +87,3 @@ func (m *Memory) of(p Policy) *otter.Cache[string, int64] {
 	}
 	return callers
 }
-
-// size is how many keys are held.
-func (m *Memory) size() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := 0
-	for _, callers := range m.callers {
-		callers.CleanUp() // what is to go may be under way
-		n += callers.EstimatedSize()
-	}
-	return n
-}
