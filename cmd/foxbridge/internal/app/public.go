@@ -53,6 +53,7 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	authorization.Register(routes)
 	pages.Register(routes)
 	house.Register(routes)
+	routes.NotFoundHandler = pages.NotFound(routes.NotFoundHandler)
 	return routes, nil
 }
 
