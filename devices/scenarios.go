@@ -55,19 +55,28 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 		kinds[operation.Kind == Security] = true
 	}
 	for alarm := range kinds {
-		kind := Scene
-		if alarm {
-			kind = Security
-		}
-		if err := s.spend(c, kind); err != nil {
+		if err := s.spend(ctx, c, kindOfBudget(alarm)); err != nil {
 			return nil, err
 		}
 	}
 	list, err := s.together(ctx, c, parts, r, true)
+	if !slices.ContainsFunc(parts, begunPart.begunAnew) {
+		for alarm := range kinds {
+			s.budget.Return(ctx, c, kindOfBudget(alarm))
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return list, s.tellPlayed(ctx, c, row, site, scenario, list)
+}
+
+// kindOfBudget is a kind by which a scenario is counted.
+func kindOfBudget(alarm bool) Kind {
+	if alarm {
+		return Security
+	}
+	return Scene
 }
 
 // tellPlayed writes into the history that somebody played a scenario.
@@ -104,7 +113,7 @@ func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID,
 	if scenario.Type == OnDemand {
 		return &Refusal{Code: WrongType, Text: "A scenario on demand does not run by itself: it can be played only"}
 	}
-	if err := s.spend(c, Scene); err != nil {
+	if err := s.spend(ctx, c, Scene); err != nil {
 		return err
 	}
 	_, err = s.store.SwitchScenario(ctx, siteID, scenarioID, row.Operation == "enable", Entry{

@@ -25,6 +25,9 @@ type TogetherRequest struct {
 	Async      bool   // answer once all are accepted
 }
 
+// begunAnew reports whether a new command came of it.
+func (p begunPart) begunAnew() bool { return p.new }
+
 // parallelMax is how many commands of one request are being accepted at one time.
 const parallelMax = 16
 

@@ -28,6 +28,9 @@ type Metrics struct {
 	tokensIssued *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
 
+	limitRefusals   *prometheus.CounterVec
+	limitUnanswered prometheus.Counter
+
 	commands        *prometheus.CounterVec
 	acknowledgement *prometheus.HistogramVec
 
@@ -59,6 +62,14 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 			Namespace: namespace, Name: "oauth_refusals_total",
 			Help: "What the authorization server refused: requests of applications, sign-ins, consents and bearer tokens, by reason.",
 		}, []string{"reason"}),
+		limitRefusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "limit_refused_total",
+			Help: "Requests and commands that were refused because a limit was spent, by its policy.",
+		}, []string{"policy"}),
+		limitUnanswered: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "limit_unanswered_total",
+			Help: "Requests that were permitted uncounted, because the store of the limits gave no answer.",
+		}),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "commands_total",
 			Help: "Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.",
@@ -86,7 +97,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		}),
 	}
 	return m, m.register(
-		m.httpRequests, m.httpDuration, m.tokensIssued, m.refusals, m.commands,
+		m.httpRequests, m.httpDuration, m.tokensIssued, m.refusals, m.limitRefusals, m.limitUnanswered, m.commands,
 		m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
@@ -162,6 +173,15 @@ func (m *Metrics) TokenIssued(clientID, grant string) {
 
 // Refused counts a refusal of the authorization server. reason is a fixed phrase.
 func (m *Metrics) Refused(reason string) { m.refusals.WithLabelValues(reason).Inc() }
+
+// LimitPolicy tells of a policy of the limits: it is shown from the start.
+func (m *Metrics) LimitPolicy(policy string) { m.limitRefusals.WithLabelValues(policy) }
+
+// LimitRefused counts what was refused by a policy of the limits.
+func (m *Metrics) LimitRefused(policy string) { m.limitRefusals.WithLabelValues(policy).Inc() }
+
+// LimitUnanswered counts a request that no limit could be asked about.
+func (m *Metrics) LimitUnanswered() { m.limitUnanswered.Inc() }
 
 // CommandFinished counts an outcome of a command.
 func (m *Metrics) CommandFinished(kind, operation, outcome string) {

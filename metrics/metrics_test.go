@@ -32,6 +32,10 @@ func exercise(t *testing.T, m *metrics.Metrics) {
 	m.RequestServed("unmatched", "brew", 404, time.Millisecond)
 	m.TokenIssued("c1", "password")
 	m.Refused("wrong password")
+	m.LimitPolicy("api")
+	m.LimitPolicy("alarm")
+	m.LimitRefused("alarm")
+	m.LimitUnanswered()
 	m.CommandFinished("security", "armed", "done")
 	m.CommandAcknowledged("security", "armed", 300*time.Millisecond)
 	m.LinkUp(true)
@@ -51,6 +55,13 @@ foxbridge_commands_total{kind="security",operation="armed",outcome="done"} 1
 # TYPE foxbridge_http_requests_total counter
 foxbridge_http_requests_total{code="200",method="GET",route="/v2/client/site/items"} 1
 foxbridge_http_requests_total{code="404",method="other",route="unmatched"} 2
+# HELP foxbridge_limit_refused_total Requests and commands that were refused because a limit was spent, by its policy.
+# TYPE foxbridge_limit_refused_total counter
+foxbridge_limit_refused_total{policy="alarm"} 1
+foxbridge_limit_refused_total{policy="api"} 0
+# HELP foxbridge_limit_unanswered_total Requests that were permitted uncounted, because the store of the limits gave no answer.
+# TYPE foxbridge_limit_unanswered_total counter
+foxbridge_limit_unanswered_total 1
 # HELP foxbridge_mqtt_link_up 1 while the bridge is connected to its broker, else 0.
 # TYPE foxbridge_mqtt_link_up gauge
 foxbridge_mqtt_link_up 1
@@ -73,6 +84,7 @@ foxbridge_oauth_tokens_issued_total{client_id="c1",grant="password"} 1
 # TYPE foxbridge_units_online gauge
 foxbridge_units_online 3
 `),
+		"foxbridge_limit_refused_total", "foxbridge_limit_unanswered_total",
 		"foxbridge_commands_total", "foxbridge_http_requests_total", "foxbridge_mqtt_link_up", "foxbridge_mqtt_received_total",
 		"foxbridge_oauth_refusals_total", "foxbridge_password_queue_length", "foxbridge_password_workers_busy",
 		"foxbridge_oauth_tokens_issued_total", "foxbridge_units_online"))

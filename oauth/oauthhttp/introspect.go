@@ -14,6 +14,7 @@ func (h *Handler) introspect(w http.ResponseWriter, r *http.Request) (any, error
 	if refusal != nil {
 		return nil, h.refuse(refusal)
 	}
+	req.Address = h.address(r)
 	token, live, err := h.service.Introspect(r.Context(), req)
 	if err != nil || !live {
 		return introspection{}, err

@@ -13,6 +13,7 @@ func (h *Handler) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
 	if refusal != nil {
 		return nil, h.refuse(refusal)
 	}
+	req.Address = h.address(r)
 	if err := h.service.Revoke(r.Context(), req); err != nil {
 		return nil, err
 	}

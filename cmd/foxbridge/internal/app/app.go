@@ -37,6 +37,7 @@ type App struct {
 	log *slog.Logger
 
 	record   *Record
+	limits   *limits
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
 	link     *mqtt.Link
@@ -82,15 +83,21 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.onStop(func(context.Context) error { return a.public.release() })
-	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: m, devices: m, commits: m.Committed}, now: now, log: o.Logger,
-	})
+	a.limits, err = newLimits(ctx, cfg, m, now, o.Logger)
 	if err != nil {
 		return nil, errors.Join(err, a.public.release())
 	}
+	a.onStop(a.limits.close)
+	a.record, err = openRecord(ctx, cfg, recordOptions{
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: m, devices: m, commits: m.Committed},
+		limits: a.limits, now: now, log: o.Logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, a.limits.close(ctx), a.public.release())
+	}
 	a.onStop(a.closeRecord)
 	if err := a.connect(o, now); err != nil {
-		return nil, errors.Join(err, a.record.Close(), a.public.release())
+		return nil, errors.Join(err, a.record.Close(), a.limits.close(ctx), a.public.release())
 	}
 	return a, nil
 }
@@ -128,7 +135,7 @@ func (a *App) connect(o Options, now func() time.Time) error {
 		return err
 	}
 	a.record.Devices.SetSender(a.link)
-	public, err := publicHandler(a.cfg, a.record, a.metrics, now, a.log)
+	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
 	if err != nil {
 		return err
 	}
@@ -276,7 +283,7 @@ func (a *App) startSweep(context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.record.sweep(ctx, a.log)
+		a.sweep(ctx)
 	}()
 	a.onStop(func(context.Context) error {
 		cancel()

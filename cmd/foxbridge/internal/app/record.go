@@ -72,6 +72,7 @@ type observers struct {
 type recordOptions struct {
 	issuer string // empty: nobody is authorized by this process
 	tell   observers
+	limits *limits // nil: there are none
 	now    func() time.Time
 	log    *slog.Logger
 }
@@ -93,8 +94,13 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	if err != nil {
 		return nil, err
 	}
+	var admit oauth.Admit
+	var budget devices.Budget
+	if o.limits != nil {
+		admit, budget = o.limits.Admit, o.limits
+	}
 	authorization, err := oauth.New(oauth.Options{
-		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now,
+		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
 		Issuer: o.issuer, Scopes: devices.Scopes(),
 	})
 	if err != nil {
@@ -104,14 +110,11 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 		OAuth: authorization,
 		Devices: devices.New(devices.Options{
 			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
-			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
-			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
+			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth, Budget: budget,
 		}),
 		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil
 }
-
-func perMinute(n int) devices.Budget { return devices.Budget{Burst: n, PerMinute: n} }
 
 // database is one of the two kinds, with the stores on it.
 type database struct {

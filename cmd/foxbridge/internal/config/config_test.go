@@ -53,10 +53,24 @@ func TestDefaultsAreValid(t *testing.T) {
 	want := config.Config{
 		HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", Operator: "127.0.0.1:9464",
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
-		LaneDepth: 16, CommandBudget: 120, SecurityBudget: 30, PasswordQueue: 64, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		LaneDepth: 16, LimitAPI: 1200, LimitCommands: 120, LimitAlarm: 30, LimitTokenPersonal: 1200, LimitTokenCommercial: 12_000,
+		LimitAddress: 600, PasswordQueue: 64, HTTPConnections: 10_000, MQTTConnections: 10_000,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
 	}
 	require.Empty(t, cmp.Diff(want, c))
+}
+
+func TestLimitsAreSharedThroughPostgreSQLOnly(t *testing.T) {
+	t.Parallel()
+	for url, refused := range map[string]bool{"": true, "sqlite:x.db": true, "postgres://a@127.0.0.1/b": false} {
+		c, err := load(t, source{args: []string{"--limits-shared", "--database-url=" + url}})
+		require.NoError(t, err)
+		err = c.Validate()
+		require.Equal(t, refused, err != nil, url)
+		if refused {
+			require.ErrorContains(t, err, "limits-shared")
+		}
+	}
 }
 
 func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
