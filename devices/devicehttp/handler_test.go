@@ -21,6 +21,7 @@ import (
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/devices/devicehttp"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
+	"github.com/foxbridge/foxbridge/internal/apitest"
 )
 
 // api is the API over a real store, with a unit that answers by the test's rule.
@@ -106,7 +107,7 @@ func newAPI(t *testing.T, commandGet bool) *api {
 			return devices.Caller{UserID: a.owner.UserID, UserName: "Alice", ClientID: "app", ClientName: "Script", Unscoped: a.scopes == nil, Scopes: a.scopes}, a.caller
 		},
 	}).Register(routes)
-	a.Server = httptest.NewServer(routes)
+	a.Server = httptest.NewServer(apitest.Shared(t).Handler(t, routes))
 	t.Cleanup(a.Close)
 	return a
 }
