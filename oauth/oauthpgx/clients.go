@@ -30,8 +30,8 @@ func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
 const insertClient = `
 	WITH new AS (
 		INSERT INTO oauth_clients (id, kind, status, name, owner_id, created_at,
-			description, home_page, redirect_uris, scope, public, require_pkce, require_scope)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+			description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $18
 		WHERE $17::bigint IS NULL OR $17 >
 			(SELECT count(*) FROM oauth_clients c WHERE c.owner_id = $5 AND c.kind = $2 AND c.status = $3)
 		ON CONFLICT (id) DO NOTHING
@@ -54,7 +54,7 @@ func clientValues(c oauth.Client, limit *int) []any {
 	return []any{
 		c.ID, string(c.Kind), string(c.Status), c.Name, c.OwnerID, c.CreatedAt,
 		c.Description, c.HomePage, append([]string{}, c.RedirectURIs...), scope(c.Scope), c.Public, c.RequirePKCE, c.RequireScope,
-		hashes, created, used, limit,
+		hashes, created, used, limit, c.Legacy,
 	}
 }
 
@@ -62,6 +62,7 @@ func clientValues(c oauth.Client, limit *int) []any {
 const selectClients = `
 	SELECT c.id, c.kind, c.status, c.name, c.owner_id, c.created_at,
 		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope,
+		c.legacy, c.logo, c.edition,
 		s.id, s.hash, s.created_at, s.last_used_at
 	FROM chosen c
 	LEFT JOIN oauth_client_secrets s ON s.client_id = c.id
@@ -84,8 +85,8 @@ func (s *Store) Client(ctx context.Context, id string) (oauth.Client, error) {
 // Clients implements oauth.Store.
 func (s *Store) Clients(ctx context.Context, after string, limit int) ([]oauth.Client, error) {
 	rows, _ := s.db.Read().Query(ctx, `
-		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > $1 ORDER BY id LIMIT $2)`+selectClients,
-		after, max(0, limit))
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > $1 AND status <> $3 ORDER BY id LIMIT $2)`+selectClients,
+		after, max(0, limit), string(oauth.Deleted))
 	clients, err := collectClients(rows)
 	return clients, refused("list clients", err)
 }
@@ -109,15 +110,17 @@ func collectClients(rows pgx.Rows) (clients []oauth.Client, err error) {
 func scanClient(row pgx.CollectableRow) (c oauth.Client, err error) {
 	var (
 		secretID               *int64
-		hash                   []byte
+		hash, logo             []byte
 		secretCreated, lastUse *time.Time
 	)
 	if err := row.Scan(&c.ID, &c.Kind, &c.Status, &c.Name, &c.OwnerID, &c.CreatedAt,
 		&c.Description, &c.HomePage, &c.RedirectURIs, (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope,
+		&c.Legacy, &logo, &c.Edition,
 		&secretID, &hash, &secretCreated, &lastUse); err != nil {
 		return oauth.Client{}, err
 	}
 	c.CreatedAt = c.CreatedAt.UTC()
+	copy(c.Logo[:], logo)
 	if len(c.RedirectURIs) == 0 {
 		c.RedirectURIs = nil
 	}
@@ -133,7 +136,7 @@ func scanClient(row pgx.CollectableRow) (c oauth.Client, err error) {
 func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status) error {
 	var id string
 	found, err := s.write(ctx, "client "+clientID, []any{&id}, `
-		UPDATE oauth_clients SET status = $2 WHERE id = $1 AND status = $3
+		UPDATE oauth_clients SET status = $2 WHERE id = $1 AND status = $3 AND edition = 0
 		RETURNING id`,
 		clientID, string(to), string(oauth.Pending))
 	return foundOr(oauth.ErrNotFound, "decide on client", found, err)
@@ -144,15 +147,15 @@ func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status) er
 func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret) error {
 	var client, added bool
 	b := &pgx.Batch{}
-	b.Queue(`SELECT id FROM oauth_clients WHERE id = $1 AND NOT public FOR NO KEY UPDATE`, clientID).
+	b.Queue(`SELECT id FROM oauth_clients WHERE id = $1 AND NOT public AND status <> $2 FOR NO KEY UPDATE`, clientID, string(oauth.Deleted)).
 		Exec(changed(&client))
 	b.Queue(`
 		INSERT INTO oauth_client_secrets (client_id, hash, created_at, last_used_at)
 		SELECT c.id, $2, $3, $4
 		FROM oauth_clients c
-		WHERE c.id = $1 AND NOT c.public
+		WHERE c.id = $1 AND NOT c.public AND c.status <> $6
 			AND (SELECT count(*) FROM oauth_client_secrets s WHERE s.client_id = c.id) < $5`,
-		clientID, secret.Hash[:], secret.CreatedAt, at(secret.LastUsedAt), oauth.SecretsMax).
+		clientID, secret.Hash[:], secret.CreatedAt, at(secret.LastUsedAt), oauth.SecretsMax, string(oauth.Deleted)).
 		Exec(changed(&added))
 	if err := s.db.WriteBatch(ctx, "client "+clientID, b); err != nil {
 		return missing("add secret", err)
