@@ -61,11 +61,12 @@ type appView struct {
 	oauth.Client
 	KindKey, StatusKey string
 	StatusClass        string
+	Picture            string // path; may be empty
 }
 
 func newAppView(c oauth.Client) appView {
 	class := map[oauth.Status]string{oauth.Active: "success", oauth.Pending: "warning", oauth.Rejected: "error"}
-	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status]}
+	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status], Picture: logoPath(c.ID, c.Logo)}
 }
 
 // appKeys are messages that the pages of applications make up.
@@ -213,12 +214,7 @@ func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, 
 }
 
 // base is the address of the API.
-func (p *Pages) base(r *http.Request) string {
-	if issuer := p.service.Issuer(); issuer != "" {
-		return issuer
-	}
-	return "http://" + r.Host
-}
+func (p *Pages) base(r *http.Request) string { return addressOf(p.service, r) }
 
 // quoted is s as one word of a shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
@@ -232,6 +228,8 @@ type appPage struct {
 	Form                                *web.Form // that gets a token
 	Personal                            bool
 	Email                               string
+	CanEdit                             bool
+	Waiting                             *waiting // nil: nothing waits for an operator
 }
 
 // own finds the application that the path names, if it is the person's own. Any other
@@ -250,17 +248,22 @@ func (p *Pages) app(w http.ResponseWriter, r *http.Request, v visitor) error {
 	if answered || err != nil {
 		return err
 	}
-	p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
-	return nil
+	return p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
 }
 
-func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) {
+func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) error {
+	_, held, err := p.service.Edited(r.Context(), v.user.ID, c.ID)
+	if err != nil {
+		return err
+	}
 	p.web.Render(w, r, status, "app", appPage{
 		appView: newAppView(c), Scopes: p.scopeOptions(c.Scope),
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
 		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
 		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email,
+		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
+	return nil
 }
 
 func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) error {
@@ -341,13 +344,11 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	}
 	if form.Get(fieldPassword) == "" {
 		form.Reject(fieldPassword, "apps.password.missing")
-		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
-		return nil
+		return p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
 	}
 	tokens, err := p.service.OwnToken(r.Context(), v.user, c.ID, form.Get(fieldPassword), p.address(r))
 	if refusal, is := errors.AsType[*oauth.Error](err); is && c.Kind == oauth.Personal {
-		p.tokenRefused(w, r, v, c, form, refusal)
-		return nil
+		return p.tokenRefused(w, r, v, c, form, refusal)
 	}
 	if err != nil {
 		return err
@@ -361,7 +362,7 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	return nil
 }
 
-func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
+func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) error {
 	p.logRefusal(r, refusal)
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
@@ -376,5 +377,5 @@ func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, 
 	default:
 		form.Reject(fieldPassword, "signin.busy")
 	}
-	p.renderApp(w, r, v, status, c, form)
+	return p.renderApp(w, r, v, status, c, form)
 }

@@ -59,6 +59,8 @@ type Pages struct {
 	sites   func(context.Context, int64) ([]Site, error)
 	home    string
 	web     *web.Pages
+
+	decoding chan struct{} // holds one for each picture that is being decoded
 }
 
 // Paths of the pages.
@@ -72,7 +74,7 @@ const (
 
 // NewPages makes Pages. It refuses an Options.Home that is no local path.
 func NewPages(o PagesOptions) (*Pages, error) {
-	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, sites: o.Sites, home: o.Home}
+	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, sites: o.Sites, home: o.Home, decoding: make(chan struct{}, logosAtOnce)}
 	if p.address == nil {
 		p.address = connection
 	}
@@ -121,7 +123,8 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
-	for _, route := range append(routes, p.appPages()...) {
+	routes = slices.Concat(routes, p.devicePages(), p.editPages(), p.appPages())
+	for _, route := range routes {
 		p.handle(r, route.path, route.page)
 	}
 }
@@ -319,5 +322,5 @@ func dynamicKeys() []string {
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return append(append(keys, signInKeys()...), appKeys()...)
+	return slices.Concat(keys, signInKeys(), appKeys(), editKeys(), deviceKeys())
 }
