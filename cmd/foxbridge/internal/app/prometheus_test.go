@@ -3,6 +3,8 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,4 +135,34 @@ func TestAlertTokenNeedsASwitcher(t *testing.T) {
 	cfg.AlertToken = "a-token-of-the-test"
 	_, _, err := newBridge(t, cfg)
 	require.EqualError(t, err, "alert-token: nothing switches applications")
+}
+
+// Applications that nobody registered, and a stranger who knows the client_id of one but
+// not its secret, make no series and count for nobody.
+func TestOnlyIssuedTokensMakeSeries(t *testing.T) {
+	t.Parallel()
+	b := startBridge(t, settings(t))
+	h := b.furnish(t)
+	clients, err := b.Record().OAuth.Clients(t.Context(), "", 10)
+	require.NoError(t, err)
+	series := func() []string {
+		_, exported := b.get(t, b.operator("/metrics"))
+		return regexp.MustCompile(`(?m)^foxbridge_oauth_(?:tokens_issued|wasteful_tokens)_total.*$`).FindAllString(exported, -1)
+	}
+	before := series()
+	require.Contains(t, strings.Join(before, "\n"), clients[0].ID)
+	form := url.Values{"grant_type": {"password"}, "username": {h.email}, "password": {h.password}}
+	for n := range 200 {
+		r, err := http.NewRequest(http.MethodPost, b.url("/oauth2/token"), strings.NewReader(form.Encode()))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		clientID := fmt.Sprintf("%032x", n)
+		if n%10 == 0 {
+			clientID = clients[0].ID
+		}
+		r.SetBasicAuth(clientID, strings.Repeat("0", 64))
+		status, _, _ := b.do(t, r)
+		require.NotEqual(t, http.StatusOK, status)
+	}
+	require.ElementsMatch(t, before, series())
 }
