@@ -48,7 +48,10 @@ func (h *Handler) introspection(t oauth.Token) introspection {
 		i.TokenType = tokenType
 	}
 	if t.UserID != 0 {
-		i.Subject = strconv.FormatInt(t.UserID, 10)
+		i.Subject = subject(t.UserID)
 	}
 	return i
 }
+
+// subject names a person for good.
+func subject(userID int64) string { return strconv.FormatInt(userID, 10) }

@@ -42,6 +42,7 @@ func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() 
 	authorization.Register(routes)
 	pages.Register(routes)
 	house.Register(routes)
+	routes.NotFoundHandler = pages.NotFound(routes.NotFoundHandler)
 	remote := func(r *http.Request) string { return address(r).String() }
 	return observed(oauthhttp.CrossOrigin(routes), remote, log, m.RequestServed), nil
 }
