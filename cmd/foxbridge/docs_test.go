@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/metrics"
 )
 
 // blocks gives the code blocks of a page that are marked with this word. "sh" marks
@@ -258,18 +259,30 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, bridge.stop(t))
 }
 
+// The simulation ends as the page of the issuance policy says, and its policy file is one.
+func TestIssuancePageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	printed := shell(t, dir, strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
+	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), printed)
+
+	_, err := metrics.ParsePolicy([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
+	require.NoError(t, err)
+}
+
 // No page has a command that no test runs, a link to nothing, or a metric that there
 // is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
-		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/unit-protocol.md": true,
+		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
 		"docs/script.md": true, "docs/account-linking.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
-	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total"
+	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)

@@ -72,7 +72,7 @@ func newFront(t *testing.T, change func(*config.Config)) *front {
 		change(&cfg)
 	}
 	f := &front{t: t, charged: map[string]int{}, metrics: prometheus.NewRegistry(), now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
-	m, err := metrics.New(f.metrics)
+	m, err := metrics.New(f.metrics, metrics.Options{})
 	require.NoError(t, err)
 	log, now := slog.New(slog.DiscardHandler), func() time.Time { return f.now }
 	memory := limit.NewMemory(limitKeys, now)

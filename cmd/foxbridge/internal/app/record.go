@@ -16,6 +16,7 @@ import (
 	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
 	"github.com/foxbridge/foxbridge/internal/groupcommit"
+	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthpgx"
 	"github.com/foxbridge/foxbridge/oauth/oauthsqlite"
@@ -67,6 +68,12 @@ type observers struct {
 	devices devices.Observer
 	commits groupcommit.Observe
 }
+
+// issuance counts tokens of which nobody says yet whether they are wasteful.
+type issuance struct{ *metrics.Metrics }
+
+// TokenIssued implements oauth.Observer.
+func (i issuance) TokenIssued(clientID, grant string) { i.Metrics.TokenIssued(clientID, grant, false) }
 
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
