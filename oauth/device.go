@@ -37,6 +37,7 @@ type DeviceRequest struct {
 	ClientID     string
 	ClientSecret string
 	Scope        string
+	Address      netip.Addr // the caller's
 }
 
 // DeviceAuthorization is the answer to a DeviceRequest (RFC 8628 section 3.2).
@@ -144,6 +145,9 @@ func (s *Service) AuthorizeDevice(ctx context.Context, req DeviceRequest) (Devic
 	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret)
 	if err != nil {
 		return DeviceAuthorization{}, s.refuse("", err)
+	}
+	if err := s.admit(ctx, client, req.Address); err != nil {
+		return DeviceAuthorization{}, err
 	}
 	if !slices.Contains(grantsOf(client), GrantDevice) {
 		return DeviceAuthorization{}, s.refuse(client.ID, &Error{

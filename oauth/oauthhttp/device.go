@@ -26,6 +26,7 @@ func (h *Handler) authorizeDevice(w http.ResponseWriter, r *http.Request) (any, 
 	if refusal != nil {
 		return nil, h.refuse(refusal)
 	}
+	req.Address = h.address(r)
 	d, err := h.service.AuthorizeDevice(r.Context(), req)
 	if err != nil {
 		return nil, err
