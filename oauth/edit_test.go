@@ -171,7 +171,7 @@ func TestEditsThatAreRefused(t *testing.T) {
 		require.ErrorAs(t, err, &wrong, field)
 		require.Equal(t, field, wrong.Field)
 	}
-	require.Equal(t, app.Client.Edition, s.live(t, app.ID).Edition)
+	require.Equal(t, app.Edition, s.live(t, app.ID).Edition)
 
 	_, err := s.Edit(t.Context(), s.alice.ID, app.ID, 0, as(app.Client), home())
 	require.ErrorIs(t, err, oauth.ErrNotFound, "it is Bob's")

@@ -262,14 +262,7 @@ func isTooLarge(err error) bool {
 // logo serves a picture to whoever knows its hash. It can be kept for good, since
 // another picture has another address.
 func (p *Pages) logo(w http.ResponseWriter, r *http.Request, _ visitor) error {
-	var hash oauth.Hash
-	given, err := hex.DecodeString(r.URL.Query().Get(queryVersion))
-	if err != nil || len(given) != len(hash) {
-		p.web.Error(w, r, http.StatusNotFound, "")
-		return nil
-	}
-	copy(hash[:], given)
-	picture, err := p.service.LogoOf(r.Context(), mux.Vars(r)["client_id"], hash)
+	picture, err := p.service.LogoOf(r.Context(), mux.Vars(r)["client_id"], versionOf(r))
 	if errors.Is(err, oauth.ErrNotFound) {
 		p.web.Error(w, r, http.StatusNotFound, "")
 		return nil
@@ -288,6 +281,16 @@ func (p *Pages) logo(w http.ResponseWriter, r *http.Request, _ visitor) error {
 		_, _ = w.Write(picture) // #nosec G705 -- a PNG that was drawn here; who has gone away misses nothing
 	}
 	return nil
+}
+
+// versionOf is the hash of the picture that r asks for; zero, which no picture has, if it
+// names none.
+func versionOf(r *http.Request) (hash oauth.Hash) {
+	given, err := hex.DecodeString(r.URL.Query().Get(queryVersion))
+	if err == nil && len(given) == len(hash) {
+		copy(hash[:], given)
+	}
+	return hash
 }
 
 // deleteView is the data of the page that asks whether to delete an application.
