@@ -27,7 +27,7 @@ func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() 
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address})
 	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
 		Service: r.OAuth, Logger: log, Address: address, Sites: sitesOf(r.Devices),
-		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"),
+		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"), SignUp: cfg.SignUp,
 	})
 	if err != nil {
 		return nil, err
