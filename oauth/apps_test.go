@@ -119,9 +119,11 @@ func (lost) ClientsOf(context.Context, int64, int) ([]oauth.Client, error) { ret
 func (lost) AddClientWithin(context.Context, oauth.Client, int, ...oauth.Change) error {
 	return errLost
 }
+
 func (lost) Grants(context.Context, int64, time.Time, int) ([]oauth.Grant, error) {
 	return nil, errLost
 }
+
 func (lost) Disconnect(context.Context, int64, string, time.Time, ...oauth.Change) (int, error) {
 	return 0, errLost
 }

@@ -425,10 +425,12 @@ func (unwritable) Redeem(context.Context, oauth.Redemption) (oauth.Redeemed, err
 	return oauth.Redeemed{}, errBroken
 }
 
-func (unwritable) Issue(context.Context, oauth.Issuance) (int64, error)             { return 0, errBroken }
+func (unwritable) Issue(context.Context, oauth.Issuance) (int64, error) { return 0, errBroken }
+
 func (unwritable) AddSession(context.Context, oauth.Session, ...oauth.Change) error { return errBroken }
-func (unwritable) EndSession(context.Context, oauth.Hash) error                     { return errBroken }
-func (unwritable) TouchSecret(context.Context, int64, time.Time) error              { return nil }
+
+func (unwritable) EndSession(context.Context, oauth.Hash) error        { return errBroken }
+func (unwritable) TouchSecret(context.Context, int64, time.Time) error { return nil }
 func (unwritable) Revoke(context.Context, string, oauth.Hash, time.Time) error {
 	return errBroken
 }
@@ -444,9 +446,11 @@ func (unwritable) Session(context.Context, oauth.Hash, time.Time) (oauth.User, e
 func (unwritable) Decide(context.Context, string, oauth.Status, string, ...oauth.Change) error {
 	return errBroken
 }
+
 func (unwritable) AddSecret(context.Context, string, oauth.Secret, ...oauth.Change) error {
 	return errBroken
 }
+
 func (unwritable) RemoveSecret(context.Context, string, int64, ...oauth.Change) error {
 	return errBroken
 }

@@ -99,6 +99,16 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// So do the commands of the page about accounts.
+func TestAccountPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data")
+	out := shell(t, dir, strings.Join(blocks(t, "docs/account.md", "sh"), "\n"))
+	require.Contains(t, out, "The password cannot be shown again.")
+	require.Regexp(t, `(?s)operator +true.*operator +false`, out)
+}
+
 // A unit can be played by hand as the page of the protocol shows.
 func TestUnitProtocolPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
@@ -155,7 +165,7 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 // is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
-	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/unit-protocol.md": true}
+	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/account.md": true, "docs/unit-protocol.md": true}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")

@@ -15,7 +15,7 @@ const (
 	pathRemoveAppPassword = pathApp + "/password/remove"
 
 	formAddAppPassword    = "add app password"
-	formRemoveAppPassword = "remove app password"
+	formRemoveAppPassword = "remove app password" //nolint:gosec // a name, no credential
 	fieldAppPassword      = "app_password"
 )
 

@@ -176,9 +176,7 @@ func (s *Store) AddAppPassword(ctx context.Context, p oauth.AppPassword, limit i
 	return refused("add app password", err)
 }
 
-const selectAppPasswords = `
-	SELECT id, client_id, name, hash, created_at, last_used_at
-	FROM oauth_app_passwords `
+const selectAppPasswords = `SELECT id, client_id, name, hash, created_at, last_used_at FROM oauth_app_passwords ` //nolint:gosec // SQL, no credential
 
 // AppPasswords implements oauth.Store.
 func (s *Store) AppPasswords(ctx context.Context, clientID string, limit int) ([]oauth.AppPassword, error) {

@@ -21,8 +21,10 @@ func (s *Store) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Chan
 			RETURNING user_id
 		), noted AS (`+noting(11)+`)
 		SELECT user_id FROM changed`,
-		append([]any{c.Hash[:], c.Ticket[:], c.ClientID, c.UserID, c.RedirectURI, c.Challenge,
-			scope(c.Scope), c.Sites, c.Now, c.ExpiresAt}, notes(changes)...)...)
+		append([]any{
+			c.Hash[:], c.Ticket[:], c.ClientID, c.UserID, c.RedirectURI, c.Challenge,
+			scope(c.Scope), c.Sites, c.Now, c.ExpiresAt,
+		}, notes(changes)...)...)
 	if err != nil {
 		return refused("add code", err)
 	}
