@@ -84,6 +84,7 @@ type Client struct {
 	Legacy       bool     // it may use the implicit grant
 	Logo         Hash     // of its picture, a PNG; zero if it has none
 	Edition      int64    // how often it was edited; an operator approves one edition
+	Rejection    string   // why an operator rejected it; given with Store.Decide, may be empty
 }
 
 // SecretsMax is how many live secrets an application may have: the old one works

@@ -206,7 +206,7 @@ func (s *Service) AnswerDevice(ctx context.Context, userID int64, userCode strin
 	}
 	err = s.opts.Store.AnswerDevice(ctx, DeviceAnswer{
 		UserCode: HashOf(normal), UserID: userID, Approve: approve, Now: now,
-		Change: Editor{userID, address}.change(client, action, now),
+		Change: s.noted(by{userID, address}, client, action),
 	})
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -244,7 +244,7 @@ func (s *Service) deviceClient(ctx context.Context, userID int64, userCode strin
 	case !is:
 		return Client{}, err
 	}
-	if counted := s.countWrong(ctx, key); isNoSignIn(counted) {
+	if counted := s.countWrong(ctx, key, refusal.Reason); isNoSignIn(counted) {
 		return Client{}, counted
 	}
 	return Client{}, refusal

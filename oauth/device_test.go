@@ -74,7 +74,7 @@ func TestADeviceThatItsOwnerLetsInGetsTokens(t *testing.T) {
 	require.Len(t, changes, 1)
 	changes[0].ID = 0
 	require.Equal(t, oauth.Change{
-		UserID: s.alice.ID, Action: oauth.ActionDeviceApproved, ClientID: s.aliceClient.ID, Subject: s.aliceClient.Name,
+		UserID: s.alice.ID, Action: oauth.ActionDeviceApproved, ClientID: s.aliceClient.ID, ClientName: s.aliceClient.Name, Subject: s.aliceClient.Name,
 		ActorID: s.alice.ID, Address: "192.0.2.1", At: s.clock.Now(),
 	}, changes[0])
 }

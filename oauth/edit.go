@@ -12,34 +12,16 @@ import (
 // ErrChanged is the cause of the refusal to edit what was changed in the meantime.
 var ErrChanged = errors.New("changed in the meantime")
 
-// What is noted about applications here.
-const (
-	ActionAppEdited       Action = "app_edited"        // it is in force
-	ActionAppEditHeld     Action = "app_edit_held"     // it waits for an operator
-	ActionAppEditApproved Action = "app_edit_approved" // which was held
-	ActionAppEditRejected Action = "app_edit_rejected" // which was held
-	ActionAppApproved     Action = "app_approved"      // it was pending
-	ActionAppRejected     Action = "app_rejected"      // it was pending
-	ActionAppLegacyOn     Action = "app_legacy_on"     // by an operator
-	ActionAppLegacyOff    Action = "app_legacy_off"    // by an operator
-	ActionAppDeleted      Action = "app_deleted"       // by its owner or an operator
-	ActionDeviceApproved  Action = "device_approved"   // somebody let a device in
-	ActionDeviceDenied    Action = "device_denied"     // somebody kept a device out
-)
-
-// Editor is who changes something, and from where; the zero Editor is an operator, by
-// command.
-type Editor struct {
-	UserID  int64
-	Address netip.Addr
+// by is who changes something, and from where; the zero by is an operator, by command.
+type by struct {
+	userID  int64
+	address netip.Addr
 }
 
-// change is the entry that an action on an application leaves with its owner.
-func (e Editor) change(c Client, action Action, at time.Time) Change {
-	change := Change{UserID: c.OwnerID, Action: action, ClientID: c.ID, Subject: c.Name, ActorID: e.UserID, At: at}
-	if e.Address.IsValid() {
-		change.Address = e.Address.String()
-	}
+// noted is the entry that an action on an application leaves with its owner.
+func (s *Service) noted(who by, c Client, action Action) Change {
+	change := s.change(c.OwnerID, action, c.ID, c.Name, who.address)
+	change.ActorID = who.userID
 	return change
 }
 
@@ -80,8 +62,9 @@ type Verdict struct {
 	ClientID string
 	Edition  int64
 	Approve  bool
-	Pending  Change // noted if it was Pending
-	Held     Change // noted if it was a change that waited
+	Reason   string   // of a rejection; may be empty
+	Pending  []Change // noted if it was Pending
+	Held     []Change // noted if it was a change that waited
 }
 
 // client finds a client that is not Deleted, or ErrNotFound.
@@ -145,7 +128,7 @@ func (s *Service) Edit(ctx context.Context, ownerID int64, clientID string, edit
 	if want, err = s.with(want, e); err != nil {
 		return false, err
 	}
-	return s.update(ctx, live, want, edition, nil, Editor{ownerID, address})
+	return s.update(ctx, live, want, edition, nil, by{ownerID, address})
 }
 
 // with gives c with e, or what is wrong with e.
@@ -190,10 +173,10 @@ func (s *Service) SetLogo(ctx context.Context, ownerID int64, clientID string, e
 		}
 		want.Logo = HashOf(string(picture))
 	}
-	return s.update(ctx, live, want, edition, picture, Editor{ownerID, address})
+	return s.update(ctx, live, want, edition, picture, by{ownerID, address})
 }
 
-func (s *Service) update(ctx context.Context, live, want Client, edition int64, logo []byte, by Editor) (held bool, err error) {
+func (s *Service) update(ctx context.Context, live, want Client, edition int64, logo []byte, who by) (held bool, err error) {
 	if live.Status == Rejected {
 		return false, &FieldError{Field: "application", Problem: "was not approved and cannot be edited"}
 	}
@@ -202,7 +185,7 @@ func (s *Service) update(ctx context.Context, live, want Client, edition int64, 
 		return false, changed
 	}
 	now := s.now()
-	u := ClientUpdate{Client: want, Logo: logo, Now: now, Change: by.change(live, ActionAppEdited, now)}
+	u := ClientUpdate{Client: want, Logo: logo, Now: now, Change: s.noted(who, live, ActionAppEdited)}
 	if live.Status != Pending && live.Kind == Commercial {
 		if u.Client, held = atOnce(live, want); held {
 			u.Held, u.Change.Action = &want, ActionAppEditHeld
@@ -250,44 +233,36 @@ func (s *Service) HeldEdits(ctx context.Context, after string, limit int) ([]Hel
 	return held, nil
 }
 
-// Review approves or rejects the edition of an application that an operator has seen:
-// one that is Pending, or a change of an approved one. What is not there in this
-// edition is a *FieldError with the cause ErrNotFound: nobody approves what was changed
-// after they looked. It gives the status that the application has now.
-func (s *Service) Review(ctx context.Context, clientID string, edition int64, approve bool, by Editor) (Status, error) {
-	gone := &FieldError{Field: "client_id", Problem: "names no application that waits for approval in this edition", Err: ErrNotFound}
-	if !isHex(clientID, clientIDDigits) {
-		return "", gone
+// EditRequest is a change of an application that waits for an operator.
+type EditRequest struct {
+	HeldEdit
+	Live  Client // the application as it is
+	Owner User
+}
+
+// EditRequests lists the changes of applications that wait for an operator, 50 at the
+// most.
+func (s *Service) EditRequests(ctx context.Context) ([]EditRequest, error) {
+	held, err := s.HeldEdits(ctx, "", requestsMax)
+	if err != nil {
+		return nil, err
 	}
-	c, err := s.client(ctx, clientID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return "", gone
-	case err != nil:
-		return "", fmt.Errorf("find client: %w", err)
-	}
-	pending, held := ActionAppRejected, ActionAppEditRejected
-	if approve {
-		pending, held = ActionAppApproved, ActionAppEditApproved
-	}
-	now := s.now()
-	err = s.opts.Store.Review(ctx, Verdict{
-		ClientID: clientID, Edition: edition, Approve: approve,
-		Pending: by.change(c, pending, now), Held: by.change(c, held, now),
-	})
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return "", gone
-	case err != nil:
-		return "", fmt.Errorf("review client %s: %w", clientID, err)
-	}
-	if c.Status == Pending {
-		c.Status = Rejected
-		if approve {
-			c.Status = Active
+	requests := make([]EditRequest, 0, len(held))
+	for _, h := range held {
+		live, err := s.client(ctx, h.Client.ID)
+		if errors.Is(err, ErrNotFound) {
+			continue // deleted while we looked
 		}
+		if err != nil {
+			return nil, fmt.Errorf("find client %s: %w", h.Client.ID, err)
+		}
+		owner, err := s.opts.Store.User(ctx, live.OwnerID)
+		if err != nil {
+			return nil, fmt.Errorf("find owner of client %s: %w", live.ID, err)
+		}
+		requests = append(requests, EditRequest{h, live, owner})
 	}
-	return c.Status, nil
+	return requests, nil
 }
 
 // SetLegacy is how an operator lets a commercial application use the implicit grant, or
@@ -315,7 +290,7 @@ func (s *Service) SetLegacy(ctx context.Context, clientID string, legacy bool) e
 		return err
 	}
 	c.Legacy, want.Legacy = legacy, legacy
-	u := ClientUpdate{Client: c, Now: now, Change: Editor{}.change(c, action, now)}
+	u := ClientUpdate{Client: c, Now: now, Change: s.noted(by{}, c, action)}
 	if held != nil {
 		u.Held = &want
 	}
@@ -337,7 +312,7 @@ func (s *Service) DeleteOwn(ctx context.Context, ownerID int64, clientID string,
 	if err != nil {
 		return err
 	}
-	return s.delete(ctx, c, Editor{ownerID, address})
+	return s.delete(ctx, c, by{ownerID, address})
 }
 
 // DeleteClient is DeleteOwn for an operator, of any application. One that is not there
@@ -354,7 +329,7 @@ func (s *Service) DeleteClient(ctx context.Context, clientID string) error {
 	case err != nil:
 		return fmt.Errorf("find client: %w", err)
 	}
-	if err := s.delete(ctx, c, Editor{}); errors.Is(err, ErrNotFound) {
+	if err := s.delete(ctx, c, by{}); errors.Is(err, ErrNotFound) {
 		return unknown
 	} else if err != nil {
 		return err
@@ -362,9 +337,9 @@ func (s *Service) DeleteClient(ctx context.Context, clientID string) error {
 	return nil
 }
 
-func (s *Service) delete(ctx context.Context, c Client, by Editor) error {
+func (s *Service) delete(ctx context.Context, c Client, who by) error {
 	now := s.now()
-	err := s.opts.Store.DeleteClient(ctx, c.ID, now, by.change(c, ActionAppDeleted, now))
+	err := s.opts.Store.DeleteClient(ctx, c.ID, now, s.noted(who, c, ActionAppDeleted))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return ErrNotFound

@@ -84,7 +84,7 @@ func TestWhatAnOperatorApprovedDoesNotChangeSilently(t *testing.T) {
 			require.Equal(t, wanted, live, name)
 			continue
 		}
-		_, err = s.Review(t.Context(), app.ID, edit.Client.Edition, true, oauth.Editor{})
+		err = s.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: edit.Client.Edition, Approve: true})
 		require.NoError(t, err, name)
 		live = s.live(t, app.ID)
 		if wanted.Public {
@@ -114,7 +114,7 @@ func TestAnApplicationGoesOnAsItWasApproved(t *testing.T) {
 	_, err = s.Authenticate(t.Context(), tokens.AccessToken)
 	require.NoError(t, err)
 
-	_, err = s.Review(t.Context(), app.ID, 1, false, oauth.Editor{})
+	err = s.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: 1, Approve: false})
 	require.NoError(t, err)
 	require.Equal(t, "Bob's app", s.live(t, app.ID).Name)
 	_, edit, err := s.Edited(t.Context(), s.bob.ID, app.ID)
@@ -138,18 +138,17 @@ func TestNobodyApprovesWhatTheyHaveNotSeen(t *testing.T) {
 	require.False(t, held, "nobody has approved anything yet")
 	require.Equal(t, "Foxbridge itself", s.live(t, pending.ID).Name)
 	require.ErrorIs(t, s.Approve(t.Context(), pending.ID), oauth.ErrNotFound)
-	_, err = s.Review(t.Context(), pending.ID, 0, true, oauth.Editor{})
+	err = s.Decide(t.Context(), oauth.Decision{ClientID: pending.ID, Edition: 0, Approve: true})
 	require.ErrorIs(t, err, oauth.ErrNotFound)
-	status, err := s.Review(t.Context(), pending.ID, 1, true, oauth.Editor{UserID: s.alice.ID, Address: home()})
-	require.NoError(t, err)
-	require.Equal(t, oauth.Active, status)
+	require.NoError(t, s.Decide(t.Context(), oauth.Decision{ClientID: pending.ID, Edition: 1, Approve: true, OperatorID: s.alice.ID, Address: home()}))
+	require.Equal(t, oauth.Active, s.live(t, pending.ID).Status)
 	changes, err := s.Changes(t.Context(), s.bob.ID, 0)
 	require.NoError(t, err)
 	require.Equal(t, oauth.ActionAppApproved, changes[0].Action)
 	require.Equal(t, s.alice.ID, changes[0].ActorID)
-	require.Equal(t, "192.0.2.1", changes[0].Address)
+	require.Empty(t, changes[0].Address, "of somebody else")
 	for _, id := range []string{"", "unknown", oauth.NewClientID(), s.bobClient.ID} {
-		_, err = s.Review(t.Context(), id, 0, true, oauth.Editor{})
+		err = s.Decide(t.Context(), oauth.Decision{ClientID: id, Edition: 0, Approve: true})
 		require.ErrorIs(t, err, oauth.ErrNotFound, id)
 	}
 }
@@ -234,7 +233,7 @@ func TestAScopeThatIsTakenAwayIsGoneFromEveryToken(t *testing.T) {
 	require.NoError(t, err)
 	_, edit, err := s.Edited(t.Context(), s.bob.ID, app.ID)
 	require.NoError(t, err)
-	_, err = s.Review(t.Context(), app.ID, edit.Client.Edition, true, oauth.Editor{})
+	err = s.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: edit.Client.Edition, Approve: true})
 	require.NoError(t, err)
 	refresh.RefreshToken = renewed.RefreshToken
 	_, err = s.Token(t.Context(), refresh)
@@ -285,24 +284,24 @@ func TestADeletedApplicationIsDeadAtOnce(t *testing.T) {
 	refused(t, err, oauth.CodeInvalidClient)
 	changes, err := s.Changes(t.Context(), s.bob.ID, 0)
 	require.NoError(t, err)
-	require.Len(t, changes, 2)
+	require.Equal(t, oauth.ActionAppDeleted, changes[0].Action)
 	require.Zero(t, changes[0].ActorID, "by command")
-	require.Equal(t, oauth.ActionAppDeleted, changes[1].Action)
-	require.Equal(t, s.bob.ID, changes[1].ActorID)
-	require.Equal(t, "Bob's app", changes[1].Subject)
+	require.Equal(t, oauth.ActionAppDeleted, changes[2].Action)
+	require.Equal(t, s.bob.ID, changes[2].ActorID)
+	require.Equal(t, "Bob's app", changes[2].Subject)
 }
 
 func TestADeletedPersonalApplicationLeavesRoom(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for range 9 {
-		_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App")
+		_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 		require.NoError(t, err)
 	}
-	_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App")
+	_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 	require.ErrorIs(t, err, oauth.ErrTooMany)
 	require.NoError(t, s.DeleteOwn(t.Context(), s.bob.ID, s.bobClient.ID, home()))
-	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App")
+	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 	require.NoError(t, err)
 }
 
@@ -316,7 +315,7 @@ func TestALogoWaitsForAnOperator(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, held)
 	require.Zero(t, s.live(t, app.ID).Logo)
-	_, err = s.Review(t.Context(), app.ID, 1, true, oauth.Editor{})
+	err = s.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: 1, Approve: true})
 	require.NoError(t, err)
 	logo := s.live(t, app.ID).Logo
 	picture, err := s.LogoOf(t.Context(), app.ID, logo)

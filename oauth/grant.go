@@ -27,6 +27,8 @@ type TokenRequest struct {
 	DeviceCode   string     // device_code grant
 	Scope        string     // refresh_token and client_credentials grant
 	Address      netip.Addr // the caller's; failed sign-ins are counted by it
+
+	own bool // from a page on which the application's owner is signed in
 }
 
 // Token authenticates a client and issues a pair of tokens on a grant.
@@ -189,7 +191,7 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 	if req.Password == "" {
 		return nil, missing("password")
 	}
-	try := attempt{req.Username, req.Password, req.Address, c}
+	try := attempt{username: req.Username, password: req.Password, address: req.Address, client: c, own: req.own}
 	if _, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID }); err != nil {
 		return nil, err
 	}

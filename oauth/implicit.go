@@ -44,7 +44,7 @@ func (s *Service) consentImplicit(ctx context.Context, a Authorization, c Consen
 	err = s.opts.Store.IssueImplicit(ctx, c.Ticket, Issuance{
 		ClientID: a.Client.ID, UserID: c.UserID, GrantType: GrantImplicit, Scope: c.Scope, Sites: c.Sites,
 		Access: HashOf(token), Now: now, AccessExpiresAt: now.Add(s.opts.AccessLifetime),
-	})
+	}, s.change(c.UserID, ActionConnected, a.Client.ID, consentSubject(c.Scope, c.Sites), c.Address))
 	switch {
 	case errors.Is(err, ErrExists):
 		return "", s.refuse(a.Client.ID, consentRepeated(err))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -139,34 +138,38 @@ once it is approved. Its secret is printed this once.`,
 }
 
 func appApproveCommand(p process) *cobra.Command {
-	return decisionCommand(p, "approve", "Let a pending application be used, or an edit of one hold", oauth.Active, (*oauth.Service).Approve)
+	return decisionCommand(p, "approve", "Let a pending application be used, or an edit of one hold", oauth.Active)
 }
 
 func appRejectCommand(p process) *cobra.Command {
-	return decisionCommand(p, "reject", "Refuse a pending application, or an edit of one", oauth.Rejected, (*oauth.Service).Reject)
+	return decisionCommand(p, "reject", "Refuse a pending application, or an edit of one", oauth.Rejected)
 }
 
 // decisionCommand is approve or reject.
-func decisionCommand(p process, name, short string, to oauth.Status, decide func(*oauth.Service, context.Context, string) error) *cobra.Command {
+func decisionCommand(p process, name, short string, to oauth.Status) *cobra.Command {
 	var out printer
+	var reason string
 	var edition int64
 	c := &cobra.Command{Use: name + " CLIENT_ID", Short: short, Args: cobra.ExactArgs(1)}
+	if to == oauth.Rejected {
+		c.Flags().StringVar(&reason, "reason", "", "Why, in at most 500 characters; its owner is shown it.")
+	}
 	c.Flags().Int64Var(&edition, "edition", 0, "`EDITION` of an application that was edited, or of an edit that waits; \"app list\" tells it.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) (err error) {
-		if edition == 0 {
-			err = decide(r.OAuth, c.Context(), args[0])
-		} else {
-			to, err = r.OAuth.Review(c.Context(), args[0], edition, to == oauth.Active, oauth.Editor{})
+	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
+		d := oauth.Decision{ClientID: args[0], Edition: edition, Approve: to == oauth.Active, Reason: reason}
+		if err := r.OAuth.Decide(c.Context(), d); err != nil {
+			return err
 		}
+		client, err := r.OAuth.ClientByID(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		decided := struct {
 			ClientID string       `json:"client_id"`
 			Status   oauth.Status `json:"status"`
-		}{args[0], to}
+		}{args[0], client.Status}
 		return out.print(p.stdout, decided, func(w io.Writer) {
 			fmt.Fprintf(w, "client_id\t%s\nstatus\t%s\n", decided.ClientID, decided.Status)
 		})

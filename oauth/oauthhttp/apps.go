@@ -53,6 +53,8 @@ func (p *Pages) appPages() []route {
 		{pathAddSecret, private(page{post: p.addSecret})},
 		{pathRemoveSecret, private(page{post: p.removeSecret})},
 		{pathGetToken, private(page{post: p.getToken})},
+		{pathAddAppPassword, private(page{post: p.addAppPassword})},
+		{pathRemoveAppPassword, private(page{post: p.removeAppPassword})},
 	}
 }
 
@@ -133,7 +135,7 @@ func (p *Pages) createPersonal(w http.ResponseWriter, r *http.Request, v visitor
 	if err != nil {
 		return err
 	}
-	client, secret, err := p.service.CreatePersonal(r.Context(), v.user.ID, form.Get(fieldClientID), form.Get(fieldName))
+	client, secret, err := p.service.CreatePersonal(r.Context(), v.user.ID, form.Get(fieldClientID), form.Get(fieldName), p.address(r))
 	return p.created(w, r, v, "personal", form, client, secret, err)
 }
 
@@ -149,6 +151,7 @@ func (p *Pages) createCommercial(w http.ResponseWriter, r *http.Request, v visit
 		HomePage:    strings.TrimSpace(form.Get(fieldHomePage)), RedirectURIs: strings.Fields(form.Get(fieldRedirectURIs)),
 		Scopes: form.All(fieldScope),
 		Public: form.Has(fieldPublic), RequirePKCE: form.Has(fieldRequirePKCE), RequireScope: form.Has(fieldRequireScope),
+		Address: p.address(r),
 	})
 	return p.created(w, r, v, "commercial", form, client, secret, err)
 }
@@ -202,6 +205,8 @@ type secretView struct {
 	appView
 	Secret string // empty of a public application
 	Curl   string // that gets a token; empty if the application has another way
+
+	AppPassword bool // the token needs one, and not the account's own password
 }
 
 func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, secret string) {
@@ -209,6 +214,7 @@ func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, 
 	if c.Kind == oauth.Personal {
 		view.Curl = "curl -u " + c.ID + ":" + secret + " " + p.base(r) + pathToken + " -d grant_type=password" +
 			" --data-urlencode " + quoted("username="+v.user.Email) + " --data-urlencode 'password=YOUR_PASSWORD'"
+		view.AppPassword = v.user.AppPasswordsOnly
 	}
 	p.web.Render(w, r, http.StatusOK, "secret", view, web.ReturnTo(pathApps+"/"+c.ID))
 }
@@ -227,6 +233,7 @@ type appPage struct {
 	AddToken, RemoveToken, GetTokenForm string
 	Form                                *web.Form // that gets a token
 	Personal                            bool
+	Passwords                           appPasswordsSection // of a personal one
 	Email                               string
 	CanEdit                             bool
 	Waiting                             *waiting // nil: nothing waits for an operator
@@ -248,22 +255,36 @@ func (p *Pages) app(w http.ResponseWriter, r *http.Request, v visitor) error {
 	if answered || err != nil {
 		return err
 	}
-	return p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
+	p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
+	return nil
 }
 
-func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) error {
+func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) {
+	p.renderAppWith(w, r, v, status, c, form, new(web.Form))
+}
+
+// renderAppWith is renderApp with what is wrong with a new app password.
+func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form, appPassword *web.Form) {
 	_, held, err := p.service.Edited(r.Context(), v.user.ID, c.ID)
 	if err != nil {
-		return err
+		p.fail(w, r, err)
+		return
+	}
+	var passwords appPasswordsSection
+	if c.Kind == oauth.Personal {
+		if passwords, err = p.appPasswordsSection(w, r, v, c, appPassword); err != nil {
+			p.fail(w, r, err)
+			return
+		}
 	}
 	p.web.Render(w, r, status, "app", appPage{
-		appView: newAppView(c), Scopes: p.scopeOptions(c.Scope),
+		Passwords: passwords,
+		appView:   newAppView(c), Scopes: p.scopeOptions(c.Scope),
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
 		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
 		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email,
 		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
-	return nil
 }
 
 func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) error {
@@ -274,7 +295,7 @@ func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) err
 	if answered || err != nil {
 		return err
 	}
-	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID)
+	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID, p.address(r))
 	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
 		p.log.InfoContext(r.Context(), "secret not added", "client_id", c.ID, "err", wrong)
 		p.web.Error(w, r, http.StatusConflict, "apps.secret.full")
@@ -320,7 +341,7 @@ func (p *Pages) removeOne(r *http.Request, c oauth.Client, secretID string) erro
 	if err != nil || len(c.Secrets) < oauth.SecretsMax {
 		return &oauth.FieldError{Field: fieldSecret, Problem: "cannot be removed"}
 	}
-	return p.service.RemoveOwnSecret(r.Context(), c.OwnerID, c.ID, id)
+	return p.service.RemoveOwnSecret(r.Context(), c.OwnerID, c.ID, id, p.address(r))
 }
 
 // tokenView is the data of the page that shows tokens, once.
@@ -344,11 +365,13 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	}
 	if form.Get(fieldPassword) == "" {
 		form.Reject(fieldPassword, "apps.password.missing")
-		return p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
+		return nil
 	}
 	tokens, err := p.service.OwnToken(r.Context(), v.user, c.ID, form.Get(fieldPassword), p.address(r))
 	if refusal, is := errors.AsType[*oauth.Error](err); is && c.Kind == oauth.Personal {
-		return p.tokenRefused(w, r, v, c, form, refusal)
+		p.tokenRefused(w, r, v, c, form, refusal)
+		return nil
 	}
 	if err != nil {
 		return err
@@ -362,20 +385,7 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	return nil
 }
 
-func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) error {
-	p.logRefusal(r, refusal)
-	if refusal.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
-	}
-	status := statusOf(r, refusal)
-	switch refusal.Code {
-	case oauth.CodeInvalidGrant:
-		status = http.StatusForbidden
-		form.Reject(fieldPassword, "apps.password.wrong")
-	case oauth.CodeSlowDown:
-		form.Reject(fieldPassword, "apps.token.slow_down", minutes(refusal.RetryAfter))
-	default:
-		form.Reject(fieldPassword, "signin.busy")
-	}
-	return p.renderApp(w, r, v, status, c, form)
+func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
+	status := p.passwordRefused(w, r, form, fieldPassword, "apps.password.wrong", refusal)
+	p.renderApp(w, r, v, status, c, form)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/oauth"
+	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
 // editing is the form of editing an application, as its page has it.
@@ -74,7 +75,7 @@ func TestAnApplicationIsEdited(t *testing.T) {
 	held, err := s.service.HeldEdits(t.Context(), "", 10)
 	require.NoError(t, err)
 	require.Len(t, held, 1)
-	_, err = s.service.Review(t.Context(), app.ID, held[0].Client.Edition, true, oauth.Editor{})
+	err = s.service.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: held[0].Client.Edition, Approve: true})
 	require.NoError(t, err)
 	require.Equal(t, "New name", b.get(page).heading())
 	require.Empty(t, b.get(page).all("section", "id", "waiting"))
@@ -218,7 +219,7 @@ func TestALogoIsShownWhereTheApplicationIs(t *testing.T) {
 	v = b.get("/dev/apps/" + app.ID)
 	require.Len(t, v.all("img", "class", "logo"), 1, "where it waits")
 	require.Empty(t, b.get(authorizePath(app.authorizing())).all("img", "class", "logo"), "nobody has approved it")
-	_, err := s.service.Review(t.Context(), app.ID, 1, true, oauth.Editor{})
+	err := s.service.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: 1, Approve: true})
 	require.NoError(t, err)
 	tokens(t, s.post("", url.Values{
 		"grant_type": {"authorization_code"}, "client_id": {app.ID}, "client_secret": {app.secret}, "code": {s.code(t, app)},
@@ -309,4 +310,41 @@ func TestDeletedApplicationsDoNotCountTowardTen(t *testing.T) {
 	require.Equal(t, "/dev/apps", b.post(path, b.get(path).form(path)).location())
 	s.Advance(time.Minute)
 	require.Equal(t, http.StatusOK, b.create("One more").status)
+}
+
+func TestOperatorsDecideOnEdits(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, func(t *testing.T, server *server) {
+		s := newSiteOn(t, server, func(*oauthhttp.PagesOptions) {})
+		app, pending := s.commercial(t), s.requested(t, func(r *oauth.CommercialRequest) { r.Name = "Pending" })
+		_, err := s.administration.SetOperator(t.Context(), bobEmail, true)
+		require.NoError(t, err)
+		alice, bob := s.aliceAtHome(t), s.bobAtHome(t)
+		seen := bob.get("/operator/apps").form("/operator/apps/approve")
+		require.Equal(t, pending.ID, seen.Get("client_id"))
+		alice.edits(pending.ID, func(f url.Values) { f.Set("name", "Foxbridge itself") })
+		require.Equal(t, http.StatusConflict, bob.post("/operator/apps/approve", seen).status, "it is not what was seen")
+		seen = bob.get("/operator/apps").form("/operator/apps/approve")
+		require.Equal(t, "/operator/apps", bob.post("/operator/apps/approve", seen).location())
+		require.Contains(t, bob.get("/operator/apps").text(), "No application waits for a decision.")
+
+		alice.edits(app.ID, func(f url.Values) { f.Set("name", "First"); f.Set("legacy", "yes") })
+		v := bob.get("/operator/apps")
+		require.Contains(t, v.text(), "Edited applications")
+		require.Contains(t, v.text(), "Name First")
+		require.Contains(t, v.text(), "It may use the implicit grant")
+		seen = v.form("/operator/apps/approve")
+		require.Equal(t, app.ID, seen.Get("client_id"))
+		alice.edits(app.ID, func(f url.Values) { f.Set("name", "Second") })
+		require.Equal(t, http.StatusConflict, bob.post("/operator/apps/approve", seen).status, "nor this")
+		require.Equal(t, "/operator/apps", bob.post("/operator/apps/approve", bob.get("/operator/apps").form("/operator/apps/approve")).location())
+		require.Equal(t, "Second", alice.get("/dev/apps/"+app.ID).heading())
+		alice.edits(app.ID, func(f url.Values) { f.Set("name", "Third") })
+		require.Equal(t, "/operator/apps", bob.post("/operator/apps/reject", bob.get("/operator/apps").form("/operator/apps/reject")).location())
+		require.Equal(t, "Second", alice.get("/dev/apps/"+app.ID).heading())
+		record := alice.get("/security/record").text()
+		for _, told := range []string{"Some of it waits for approval.", "What you edited of an application was approved.", "What you edited of an application was not approved."} {
+			require.Contains(t, record, told)
+		}
+	})
 }

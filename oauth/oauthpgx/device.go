@@ -48,7 +48,7 @@ func (s *Store) DeviceClient(ctx context.Context, userCode oauth.Hash, now time.
 // AnswerDevice implements oauth.Store.
 func (s *Store) AnswerDevice(ctx context.Context, a oauth.DeviceAnswer) error {
 	err := s.db.Write(ctx, "user code "+string(a.UserCode[:]), func(ctx context.Context, tx pgx.Tx) error {
-		if err := one(tx.Exec(ctx, `
+		if err := changedOne(tx.Exec(ctx, `
 			UPDATE oauth_device_codes d
 			SET user_id = $1, approved = $2
 			FROM oauth_clients c
@@ -122,18 +122,20 @@ func poll(ctx context.Context, tx pgx.Tx, p oauth.DevicePoll) (state oauth.Devic
 
 // IssueImplicit implements oauth.Store. The ticket is kept where those of codes are, with
 // a code that nobody has.
-func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance) error {
+func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) error {
 	nobodys := oauth.HashOf(oauth.NewSecret())
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx pgx.Tx) error {
 		id, err := issue(ctx, tx, i)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `
+		if _, err := tx.Exec(ctx, `
 			INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, created_at, expires_at, grant_id)
 			VALUES ($1, $2, $3, $4, '', '', $5, $6, $7)`,
-			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, id)
-		return err
+			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, id); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("issue token", err)
 }

@@ -15,7 +15,7 @@ import (
 func (s *Store) UpdateClient(ctx context.Context, u oauth.ClientUpdate) error {
 	c := u.Client
 	err := s.db.Write(ctx, "client "+c.ID, func(ctx context.Context, tx pgx.Tx) error {
-		if err := one(tx.Exec(ctx, `
+		if err := changedOne(tx.Exec(ctx, `
 			UPDATE oauth_clients
 			SET name = $1, description = $2, home_page = $3, redirect_uris = $4, scope = $5,
 				public = $6, require_pkce = $7, require_scope = $8, legacy = $9, logo = $10, edition = edition + 1
@@ -119,11 +119,11 @@ func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
 		if v.Approve {
 			to = oauth.Active
 		}
-		err := one(tx.Exec(ctx, `
-			UPDATE oauth_clients SET status = $1 WHERE id = $2 AND status = $3 AND edition = $4`,
-			string(to), v.ClientID, string(oauth.Pending), v.Edition))
+		err := changedOne(tx.Exec(ctx, `
+			UPDATE oauth_clients SET status = $1, rejection = $5 WHERE id = $2 AND status = $3 AND edition = $4`,
+			string(to), v.ClientID, string(oauth.Pending), v.Edition, v.Reason))
 		if err == nil {
-			return note(ctx, tx, v.Pending)
+			return note(ctx, tx, v.Pending...)
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
@@ -139,7 +139,7 @@ func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
 				return err
 			}
 		}
-		if err := one(tx.Exec(ctx, `
+		if err := changedOne(tx.Exec(ctx, `
 			DELETE FROM oauth_client_edits WHERE client_id = $1 AND edition = $2`,
 			v.ClientID, v.Edition)); err != nil {
 			return err
@@ -147,9 +147,9 @@ func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
 		if err := tidy(ctx, tx, v.ClientID); err != nil {
 			return err
 		}
-		return note(ctx, tx, v.Held)
+		return note(ctx, tx, v.Held...)
 	})
-	return refusedOrMissing("review client", err)
+	return missing("review client", err)
 }
 
 // DeleteClient implements oauth.Store. The codes come first: a redemption that has
@@ -161,7 +161,7 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 			now, clientID); err != nil {
 			return err
 		}
-		if err := one(tx.Exec(ctx, `
+		if err := changedOne(tx.Exec(ctx, `
 			UPDATE oauth_clients SET status = $1, logo = NULL WHERE id = $2 AND status <> $1`,
 			string(oauth.Deleted), clientID)); err != nil {
 			return err
@@ -173,6 +173,7 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 		}
 		for _, query := range []string{
 			`DELETE FROM oauth_client_secrets WHERE client_id = $1`,
+			`DELETE FROM oauth_app_passwords WHERE client_id = $1`,
 			`DELETE FROM oauth_client_edits WHERE client_id = $1`,
 			`DELETE FROM oauth_client_logos WHERE client_id = $1`,
 			`DELETE FROM oauth_device_codes WHERE client_id = $1`,
@@ -197,8 +198,8 @@ func (s *Store) Logo(ctx context.Context, clientID string, hash oauth.Hash) (png
 	return png, nil
 }
 
-// one makes pgx.ErrNoRows of a statement that changed nothing.
-func one(tag pgconn.CommandTag, err error) error {
+// changedOne makes pgx.ErrNoRows of a statement that changed nothing.
+func changedOne(tag pgconn.CommandTag, err error) error {
 	if err == nil && tag.RowsAffected() == 0 {
 		return pgx.ErrNoRows
 	}

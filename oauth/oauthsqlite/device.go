@@ -115,7 +115,7 @@ func poll(ctx context.Context, tx *sql.Tx, p oauth.DevicePoll) (state oauth.Devi
 
 // IssueImplicit implements oauth.Store. The ticket is kept where those of codes are, with
 // a code that nobody has.
-func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance) error {
+func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) error {
 	if !storable(i.GrantType) || !storable(i.Scope...) {
 		return fmt.Errorf("issue token: %w", errText)
 	}
@@ -125,11 +125,13 @@ func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Is
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `
+		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, created_at, expires_at, grant_id)
 			VALUES (?, ?, ?, ?, '', '', ?, ?, ?)`,
-			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro(), id)
-		return err
+			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro(), id); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("issue token", err)
 }

@@ -117,16 +117,19 @@ func scanEdit(row scanner) (h oauth.HeldEdit, err error) {
 
 // Review implements oauth.Store.
 func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
+	if !storable(v.Reason) {
+		return fmt.Errorf("review client: %w", errText)
+	}
 	err := s.db.Write(ctx, "client "+v.ClientID, func(ctx context.Context, tx *sql.Tx) error {
 		to := oauth.Rejected
 		if v.Approve {
 			to = oauth.Active
 		}
 		err := one(tx.ExecContext(ctx, `
-			UPDATE oauth_clients SET status = ? WHERE id = ? AND status = ? AND edition = ?`,
-			to, v.ClientID, oauth.Pending, v.Edition))
+			UPDATE oauth_clients SET status = ?, rejection = ? WHERE id = ? AND status = ? AND edition = ?`,
+			to, v.Reason, v.ClientID, oauth.Pending, v.Edition))
 		if err == nil {
-			return note(ctx, tx, v.Pending)
+			return note(ctx, tx, v.Pending...)
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
@@ -150,7 +153,7 @@ func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
 		if err := tidy(ctx, tx, v.ClientID); err != nil {
 			return err
 		}
-		return note(ctx, tx, v.Held)
+		return note(ctx, tx, v.Held...)
 	})
 	return refused("review client", err)
 }
@@ -173,6 +176,7 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 		}
 		for _, query := range []string{
 			`DELETE FROM oauth_client_secrets WHERE client_id = ?`,
+			`DELETE FROM oauth_app_passwords WHERE client_id = ?`,
 			`DELETE FROM oauth_client_edits WHERE client_id = ?`,
 			`DELETE FROM oauth_client_logos WHERE client_id = ?`,
 			`DELETE FROM oauth_device_codes WHERE client_id = ?`,

@@ -85,7 +85,7 @@ func devices() map[string]func(*testing.T, *bench) {
 			require.Equal(t, c.ID, found)
 			b.polls(code, now, pending(devicePace))
 			require.NoError(t, b.AnswerDevice(t.Context(), oauth.DeviceAnswer{
-				UserCode: code.UserCode, UserID: c.OwnerID, Approve: true, Now: now, Change: noted(c, "approved"),
+				UserCode: code.UserCode, UserID: c.OwnerID, Approve: true, Now: now, Change: about(c, "approved"),
 			}))
 			require.Equal(t, []oauth.Action{"approved"}, b.actions(c.OwnerID))
 			p := b.poll(code, now)
@@ -224,7 +224,7 @@ func devices() map[string]func(*testing.T, *bench) {
 			b.polls(code, now, pending(devicePace))
 			var answered atomic.Int32
 			together(20, func(i int) {
-				err := b.AnswerDevice(t.Context(), oauth.DeviceAnswer{UserCode: code.UserCode, UserID: c.OwnerID, Approve: i%2 == 0, Now: now, Change: noted(c, "answered")})
+				err := b.AnswerDevice(t.Context(), oauth.DeviceAnswer{UserCode: code.UserCode, UserID: c.OwnerID, Approve: i%2 == 0, Now: now, Change: about(c, "answered")})
 				if err == nil {
 					answered.Add(1)
 				} else if !errors.Is(err, oauth.ErrNotFound) {

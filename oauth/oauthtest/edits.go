@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -22,8 +23,13 @@ func (b *bench) actions(userID int64) (actions []oauth.Action) {
 	return actions
 }
 
-// noted is a change about an owner's client.
-func noted(c oauth.Client, action oauth.Action) oauth.Change {
+// Decide has an operator decide on a client as it was requested.
+func (b *bench) Decide(ctx context.Context, id string, to oauth.Status, reason string, changes ...oauth.Change) error {
+	return b.Review(ctx, oauth.Verdict{ClientID: id, Approve: to == oauth.Active, Reason: reason, Pending: changes})
+}
+
+// about is a change about an owner's client.
+func about(c oauth.Client, action oauth.Action) oauth.Change {
 	return oauth.Change{UserID: c.OwnerID, Action: action, ClientID: c.ID, At: start()}
 }
 
@@ -47,7 +53,7 @@ func edits() map[string]func(*testing.T, *bench) {
 		"hold at once": func(t *testing.T, b *bench) {
 			c, other := b.commercial(), b.commercial()
 			new := rewritten(c)
-			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: new, Now: start(), Change: noted(c, "edited")}))
+			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: new, Now: start(), Change: about(c, "edited")}))
 			new.Edition = 1
 			b.hasClient(new)
 			b.hasClient(other)
@@ -63,7 +69,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			stale, status, unknown := c, want, want
 			status.Status, unknown.ID = oauth.Pending, "unknown"
 			for _, u := range []oauth.Client{stale, status, unknown} {
-				err := b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: u, Held: &u, Now: start(), Change: noted(c, "edited")})
+				err := b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: u, Held: &u, Now: start(), Change: about(c, "edited")})
 				require.ErrorIs(t, err, oauth.ErrNotFound)
 			}
 			b.hasClient(want)
@@ -75,7 +81,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			c := b.commercial()
 			var done atomic.Int32
 			together(20, func(int) {
-				err := b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: rewritten(c), Now: start(), Change: noted(c, "edited")})
+				err := b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: rewritten(c), Now: start(), Change: about(c, "edited")})
 				if err == nil {
 					done.Add(1)
 				} else if !errors.Is(err, oauth.ErrNotFound) {
@@ -128,7 +134,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			held := rewritten(c)
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 			c.Edition = 1
-			v := oauth.Verdict{ClientID: c.ID, Edition: 1, Approve: true, Pending: noted(c, "wrong"), Held: noted(c, "right")}
+			v := oauth.Verdict{ClientID: c.ID, Edition: 1, Approve: true, Pending: []oauth.Change{about(c, "wrong")}, Held: []oauth.Change{about(c, "right")}}
 			for _, edition := range []int64{0, 2} {
 				other := v
 				other.Edition = edition
@@ -145,7 +151,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			held := rewritten(c)
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 			c.Edition = 1
-			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: 1, Held: noted(c, "rejected")}))
+			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: 1, Held: []oauth.Change{about(c, "rejected")}}))
 			b.hasClient(c)
 			_, err := b.HeldEdit(t.Context(), c.ID)
 			require.ErrorIs(t, err, oauth.ErrNotFound)
@@ -157,8 +163,8 @@ func edits() map[string]func(*testing.T, *bench) {
 				c.Status = oauth.Pending
 				require.NoError(t, b.AddClient(t.Context(), c))
 				require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Now: start()}))
-				require.ErrorIs(t, b.Decide(t.Context(), c.ID, oauth.Active), oauth.ErrNotFound, "it is not what was requested")
-				v := oauth.Verdict{ClientID: c.ID, Approve: approve, Pending: noted(c, "right"), Held: noted(c, "wrong")}
+				require.ErrorIs(t, b.Decide(t.Context(), c.ID, oauth.Active, ""), oauth.ErrNotFound, "it is not what was requested")
+				v := oauth.Verdict{ClientID: c.ID, Approve: approve, Pending: []oauth.Change{about(c, "right")}, Held: []oauth.Change{about(c, "wrong")}}
 				require.ErrorIs(t, b.Review(t.Context(), v), oauth.ErrNotFound)
 				v.Edition = 1
 				require.NoError(t, b.Review(t.Context(), v))
@@ -267,7 +273,7 @@ func deletions() map[string]func(*testing.T, *bench) {
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Logo: picture, Now: start()}))
 
 			now := start().Add(time.Second)
-			require.NoError(t, b.DeleteClient(t.Context(), c.ID, now, noted(c, "deleted")))
+			require.NoError(t, b.DeleteClient(t.Context(), c.ID, now, about(c, "deleted")))
 			b.noAccess(f.Access, now)
 			b.noToken(f.Refresh, now)
 			b.notRotated(b.rotation(f, f.Refresh, now))
@@ -296,8 +302,8 @@ func deletions() map[string]func(*testing.T, *bench) {
 			}
 			require.ErrorIs(t, b.AddClient(t.Context(), c), oauth.ErrExists, "its ID is never given again")
 			b.access(other.Access, now)
-			require.ErrorIs(t, b.DeleteClient(t.Context(), c.ID, now, noted(c, "deleted")), oauth.ErrNotFound)
-			require.ErrorIs(t, b.DeleteClient(t.Context(), "unknown", now, noted(c, "deleted")), oauth.ErrNotFound)
+			require.ErrorIs(t, b.DeleteClient(t.Context(), c.ID, now, about(c, "deleted")), oauth.ErrNotFound)
+			require.ErrorIs(t, b.DeleteClient(t.Context(), "unknown", now, about(c, "deleted")), oauth.ErrNotFound)
 			require.Len(t, b.actions(c.OwnerID), 1)
 			require.ErrorIs(t, b.AddSecret(t.Context(), c.ID, oauth.Secret{Hash: b.hash(), CreatedAt: now}), oauth.ErrNotFound)
 		},
@@ -305,7 +311,7 @@ func deletions() map[string]func(*testing.T, *bench) {
 			f := b.issue()
 			c, err := b.Client(t.Context(), f.ClientID)
 			require.NoError(t, err)
-			require.NoError(t, b.DeleteClient(t.Context(), c.ID, start(), noted(c, "deleted")))
+			require.NoError(t, b.DeleteClient(t.Context(), c.ID, start(), about(c, "deleted")))
 			late := b.again(f) // by somebody who found the client just before
 			if _, err := b.Issue(t.Context(), late); err == nil {
 				b.noAccess(late.Access, start())
