@@ -106,6 +106,9 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
 			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
 			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
+			Keep: devices.Keep{
+				Interval: cfg.MeasurementInterval, Raw: cfg.MeasurementRaw, Measurements: cfg.MeasurementKeep, History: cfg.HistoryKeep,
+			},
 		}),
 		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil

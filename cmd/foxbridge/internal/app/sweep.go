@@ -33,7 +33,7 @@ func (r *Record) sweepOnce(ctx context.Context, log *slog.Logger) {
 		logSweep(ctx, log, "sweep of tokens failed", err)
 	}
 	if err := r.Devices.Sweep(ctx); err != nil {
-		logSweep(ctx, log, "sweep of commands failed", err)
+		logSweep(ctx, log, "sweep of homes failed", err)
 	}
 }
 

@@ -48,6 +48,11 @@ type Config struct {
 	CommandBudget  int `key:"command-budget" default:"120" min:"0" max:"100000" doc:"How many commands a minute one application may give for one person, the alarm's not counted, before the next is answered 429; as many may come at once. 0 means no limit."`
 	SecurityBudget int `key:"security-budget" default:"30" min:"0" max:"100000" doc:"The same for arming and disarming alone, so that a spent budget never locks a person out of the alarm. 0 means no limit."`
 
+	MeasurementInterval time.Duration `key:"measurement-interval" default:"1m" min:"1s" max:"1h" doc:"Of what a sensor measures, one value is kept for each interval, the last."`
+	MeasurementRaw      time.Duration `key:"measurement-raw" default:"336h" min:"24h" max:"87600h" doc:"How long each of those values is kept. After that the mean of its hour stands for it (of a light level the last)."`
+	MeasurementKeep     time.Duration `key:"measurement-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long measurements are kept at all."`
+	HistoryKeep         time.Duration `key:"history-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long the history of a home is kept."`
+
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 

@@ -53,7 +53,8 @@ func TestDefaultsAreValid(t *testing.T) {
 	want := config.Config{
 		HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", Operator: "127.0.0.1:9464",
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
-		LaneDepth: 16, CommandBudget: 120, SecurityBudget: 30, PasswordQueue: 64, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		LaneDepth: 16, CommandBudget: 120, SecurityBudget: 30,
+		MeasurementInterval: time.Minute, MeasurementRaw: 14 * 24 * time.Hour, MeasurementKeep: 365 * 24 * time.Hour, HistoryKeep: 365 * 24 * time.Hour, PasswordQueue: 64, HTTPConnections: 10_000, MQTTConnections: 10_000,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
 	}
 	require.Empty(t, cmp.Diff(want, c))
