@@ -76,10 +76,17 @@ func (h *house) labels(types ...devices.HistoryType) []string {
 	return labels
 }
 
+func thingOf(t *testing.T, kind devices.Kind) devices.Thing {
+	t.Helper()
+	thing, known := devices.ThingOf(kind)
+	require.True(t, known)
+	return thing
+}
+
 func TestAReadingMayBeNullAndSaysSinceWhen(t *testing.T) {
 	h := newHouse(t)
 	fields := listOf(t, devices.Temperature).Fields
-	values, at := h.listed(devices.Temperature, devices.Temperature).Values(fields)
+	values, at := h.listed(devices.Temperature, devices.Temperature).Values(thingOf(t, devices.Temperature), fields)
 	require.Nil(t, values["temperature"])
 	require.Equal(t, h.things[devices.Temperature].CreatedAt, at["temperature"], "nothing was ever said: since it is there")
 
@@ -89,13 +96,13 @@ func TestAReadingMayBeNullAndSaysSinceWhen(t *testing.T) {
 	h.says(devices.Temperature, `{"temperature":null}`)
 	h.clock.Advance(time.Minute)
 	h.says(devices.Temperature, `{}`)
-	values, at = h.listed(devices.Temperature, devices.Temperature).Values(fields)
+	values, at = h.listed(devices.Temperature, devices.Temperature).Values(thingOf(t, devices.Temperature), fields)
 	require.Nil(t, values["temperature"])
 	require.Equal(t, began.Add(time.Minute), at["temperature"], "since it became so, however often it is said")
 
 	h.clock.Advance(time.Minute)
 	h.says(devices.Temperature, `{"temperature":20}`)
-	values, at = h.listed(devices.Temperature, devices.Temperature).Values(fields)
+	values, at = h.listed(devices.Temperature, devices.Temperature).Values(thingOf(t, devices.Temperature), fields)
 	require.Equal(t, 20.0, values["temperature"])
 	require.Equal(t, h.clock.Now(), at["temperature"], "taken then")
 	require.Len(t, h.measured(devices.Temperature, devices.Temperature, devices.MeasurementQuery{To: h.clock.Now()}), 2, "null is not measured")
@@ -219,7 +226,7 @@ func TestATimeInTheFutureIsNow(t *testing.T) {
 	h := newHouse(t)
 	h.saysAt(devices.Temperature, `{"temperature":5}`, h.clock.Now().AddDate(50, 0, 0))
 	require.Equal(t, []devices.Measurement{{Value: 5, At: h.clock.Now()}}, h.measured(devices.Temperature, devices.Temperature, devices.MeasurementQuery{}))
-	_, at := h.listed(devices.Temperature, devices.Temperature).Values(listOf(t, devices.Temperature).Fields)
+	_, at := h.listed(devices.Temperature, devices.Temperature).Values(thingOf(t, devices.Temperature), listOf(t, devices.Temperature).Fields)
 	require.Equal(t, h.clock.Now(), at["temperature"])
 }
 

@@ -28,9 +28,9 @@ type Store interface {
 	// Units lists units by ID, those above after, limit at the most.
 	Units(ctx context.Context, after string, limit int) ([]Unit, error)
 	// Devices lists the devices of a site that the user belongs to by ID, of these kinds, or
-	// of all if there are none, with what was last reported of them; limit at the most. If
-	// the user does not belong to the site it is ErrNotFound.
-	Devices(ctx context.Context, userID, siteID int64, kinds []Kind, limit int) (Site, []Reported, error)
+	// of all if there are none, if so wanted with what was last reported of them; limit at
+	// the most. If the user does not belong to the site it is ErrNotFound.
+	Devices(ctx context.Context, userID, siteID int64, kinds []Kind, states bool, limit int) (Site, []Reported, error)
 	// Device finds one of them; SecurityDevice stands for the alarm, whatever the kinds.
 	// ErrNotFound if the user does not belong to the site, ErrNoDevice if the site has no
 	// such device of these kinds.

@@ -34,12 +34,16 @@ type Handler struct {
 	now        func() time.Time
 	log        *slog.Logger
 	commandGet bool
+	things     map[devices.Kind]devices.Thing
 	counts     []devices.Row // rows that count something of a site
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, commandGet: o.CommandGet}
+	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, commandGet: o.CommandGet, things: map[devices.Kind]devices.Thing{}}
+	for _, thing := range devices.Things() {
+		h.things[thing.Kind] = thing
+	}
 	for _, row := range devices.Catalogue() {
 		if row.Count != "" {
 			h.counts = append(h.counts, row)

@@ -39,7 +39,7 @@ func testContexts(t *testing.T, b *bench) {
 			return err
 		},
 		"Devices": func(ctx context.Context) error {
-			_, _, err := h.Devices(ctx, h.owner, h.site, nil, 10)
+			_, _, err := h.Devices(ctx, h.owner, h.site, nil, true, 10)
 			return err
 		},
 		"Target": func(ctx context.Context) error {
