@@ -50,10 +50,13 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 	if err := look(target.Site, row); err != nil {
 		return Command{}, err
 	}
-	if err := s.spend(c, row.Kind); err != nil {
+	if err := s.spend(ctx, c, row.Kind); err != nil {
 		return Command{}, err
 	}
 	b, err := s.begin(ctx, c, row, target, key)
+	if !b.fresh { // a repeat, or nothing at all
+		s.budget.Return(ctx, c, row.Kind)
+	}
 	if err != nil || r.Async {
 		return b.command, err
 	}
@@ -63,6 +66,7 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 // begun is a command that was accepted.
 type begun struct {
 	command Command
+	fresh   bool           // and repeats no other
 	answer  <-chan Command // receives it as it stands once, when the house has spoken or the wait is over
 }
 
@@ -85,25 +89,25 @@ func (s *Service) begin(ctx context.Context, c Caller, row Row, target Target, k
 	if err != nil {
 		return begun{}, err
 	}
-	command, flight, err := s.accept(ctx, lane, c, row, target, key)
+	accepted, flight, err := s.accept(ctx, lane, c, row, target, key)
 	if err != nil {
 		s.lanes.leave(lane)
-		return begun{}, err
+		return begun{fresh: accepted.New}, err
 	}
-	return begun{command, s.follow(command, flight, lane)}, nil
+	return begun{accepted.Command, accepted.New, s.follow(accepted.Command, flight, lane)}, nil
 }
 
 // accept writes the intent and sends it, in the lane's turn, so that commands to
 // one device are sent in the order in which they were accepted.
-func (s *Service) accept(ctx context.Context, l *lane, c Caller, row Row, target Target, key *[32]byte) (Command, *flight, error) {
+func (s *Service) accept(ctx context.Context, l *lane, c Caller, row Row, target Target, key *[32]byte) (Accepted, *flight, error) {
 	if err := l.takeTurn(ctx); err != nil {
-		return Command{}, nil, err
+		return Accepted{}, nil, err
 	}
 	defer l.passTurn()
 
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Command{}, nil, fmt.Errorf("draw command id: %w", err)
+		return Accepted{}, nil, fmt.Errorf("draw command id: %w", err)
 	}
 	now, language := s.now(), target.Site.Language
 	command := Command{
@@ -126,17 +130,18 @@ func (s *Service) accept(ctx context.Context, l *lane, c Caller, row Row, target
 	accepted, err := s.writeIntent(ctx, intent)
 	if err != nil {
 		s.flights.leave(f)
-		return Command{}, nil, err
+		return Accepted{}, nil, err
 	}
 	if !accepted.New {
 		s.flights.leave(f)
-		return s.repeat(ctx, accepted.Command)
+		command, f, err := s.repeat(ctx, accepted.Command)
+		return Accepted{Command: command}, f, err
 	}
 	if command.Outcome == Offline {
 		s.observer.CommandFinished(string(command.Kind), command.Operation, string(Offline))
-		return command, f, nil
+		return Accepted{Command: command, New: true}, f, nil
 	}
-	return s.send(ctx, command, target.Unit.Link.ClockOffset), f, nil
+	return Accepted{Command: s.send(ctx, command, target.Unit.Link.ClockOffset), New: true}, f, nil
 }
 
 func (s *Service) writeIntent(ctx context.Context, i Intent) (Accepted, error) {
@@ -231,17 +236,6 @@ func (s *Service) close(command Command, outcome Outcome) Command {
 	}
 	s.log.Error("outcome not written", "command_id", command.ID, "outcome", outcome, "err", err)
 	return ended
-}
-
-func (s *Service) spend(c Caller, kind Kind) error {
-	purse := s.commandBudget
-	if kind == Security {
-		purse = s.securityBudget
-	}
-	if wait := purse.spend(spender{c.UserID, c.ClientID}, s.now()); wait > 0 {
-		return &Refusal{Code: BudgetSpent, Text: "The application sends too many commands", RetryAfter: wait}
-	}
-	return nil
 }
 
 func keyHash(key string) (*[32]byte, error) {

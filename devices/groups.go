@@ -45,7 +45,7 @@ func (s *Service) ExecuteGroup(ctx context.Context, c Caller, row Row, r Togethe
 	if err := look(site, row); err != nil {
 		return nil, err
 	}
-	if err := s.spend(c, row.Kind); err != nil {
+	if err := s.spend(ctx, c, row.Kind); err != nil {
 		return nil, err
 	}
 	operation, _ := s.table.operation(row.Kind, row.Operation)
@@ -53,7 +53,7 @@ func (s *Service) ExecuteGroup(ctx context.Context, c Caller, row Row, r Togethe
 	for i, device := range group.Devices {
 		parts[i] = begunPart{row: operation, target: Target{Site: site, Unit: unit, Device: device}}
 	}
-	return s.together(ctx, c, parts, r, false)
+	return s.together(ctx, c, parts, r, false, row.Kind)
 }
 
 // GroupKinds lists the kinds of device of which there can be groups.

@@ -42,7 +42,7 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 		return nil, err
 	}
 	parts := make([]begunPart, len(scenario.Steps))
-	kinds := map[bool]bool{} // whether it is the alarm's
+	spent := []Kind{Scene}
 	for i, step := range scenario.Steps {
 		operation, known := s.table.operation(kindOf(step.Device), step.Operation)
 		parts[i] = begunPart{row: operation, target: Target{Site: site, Unit: unit, Device: step.Device}}
@@ -52,18 +52,19 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 		if err := permit(c, operation); err != nil {
 			return nil, err
 		}
-		kinds[operation.Kind == Security] = true
-	}
-	for alarm := range kinds {
-		kind := Scene
-		if alarm {
-			kind = Security
+		if operation.Kind == Security && len(spent) == 1 {
+			spent = append(spent, Security)
 		}
-		if err := s.spend(c, kind); err != nil {
+	}
+	for i, kind := range spent {
+		if err := s.spend(ctx, c, kind); err != nil {
+			for _, kind := range spent[:i] {
+				s.budget.Return(ctx, c, kind)
+			}
 			return nil, err
 		}
 	}
-	list, err := s.together(ctx, c, parts, r, true)
+	list, err := s.together(ctx, c, parts, r, true, spent...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID,
 	if scenario.Type == OnDemand {
 		return &Refusal{Code: WrongType, Text: "A scenario on demand does not run by itself: it can be played only"}
 	}
-	if err := s.spend(c, Scene); err != nil {
+	if err := s.spend(ctx, c, Scene); err != nil {
 		return err
 	}
 	_, err = s.store.SwitchScenario(ctx, siteID, scenarioID, row.Operation == "enable", Entry{

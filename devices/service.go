@@ -25,9 +25,8 @@ type Options struct {
 	Wait time.Duration
 	// LaneDepth is how many commands to one device may be unanswered at once.
 	LaneDepth int
-	// CommandBudget limits what one application may command for one person, and
-	// SecurityBudget the same for the alarm alone: neither spends the other.
-	CommandBudget, SecurityBudget Budget
+	// Budget is what a new command is taken from. Nil: there is no limit.
+	Budget Budget
 	// Keep says how long what happened is kept; of what is zero the default of its field.
 	Keep Keep
 }
@@ -71,11 +70,10 @@ type Service struct {
 	keep     Keep
 	table    table
 
-	commandBudget  *budgets
-	securityBudget *budgets
-	lanes          lanes
-	flights        flights
-	background     sync.WaitGroup // one for each command whose outcome is being awaited
+	budget     Budget
+	lanes      lanes
+	flights    flights
+	background sync.WaitGroup // one for each command whose outcome is being awaited
 }
 
 // How long things stay.
@@ -95,13 +93,15 @@ func New(o Options) *Service {
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
+	if o.Budget == nil {
+		o.Budget = unlimited{}
+	}
 	return &Service{
 		store: o.Store, now: o.Now, log: o.Logger, observer: o.Observer, wait: o.Wait,
 		keep: o.Keep.orDefaults(), table: newTable(),
-		commandBudget:  newBudgets(o.CommandBudget),
-		securityBudget: newBudgets(o.SecurityBudget),
-		lanes:          lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
-		flights:        flights{aloft: map[string]*flight{}},
+		budget:  o.Budget,
+		lanes:   lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
+		flights: flights{aloft: map[string]*flight{}},
 	}
 }
 

@@ -98,6 +98,14 @@ type Store interface {
 	// EndSession deletes a session. One that is not there is no error.
 	EndSession(ctx context.Context, session Hash) error
 
+	// Note adds an entry to the record of changes. An unknown user is ErrNotFound.
+	// Methods that take a Change of their own add it in their transaction, if they
+	// changed anything; one without an Action is not noted.
+	Note(ctx context.Context, c Change) error
+	// Changes lists the entries of a user's record, the newest first, those with an ID
+	// below before (0: all), limit at the most.
+	Changes(ctx context.Context, userID, before int64, limit int) ([]Change, error)
+
 	// Failures counts the failed sign-ins of key since then (exclusive), and gives the
 	// time of the oldest of them (zero if there are none).
 	Failures(ctx context.Context, key Hash, since time.Time) (Failures, error)

@@ -62,6 +62,7 @@ func newRoot(p process) *cobra.Command {
 		group("user", "People with an account", userAddCommand(p), userListCommand(p)),
 		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p),
 			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretRemoveCommand(p))),
+		group("policy", "The issuance policy, tried out", policySimulateCommand(p)),
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p),
 			siteInviteCommand(p), siteJoinCommand(p), siteMembersCommand(p), siteLeaveCommand(p),
 			group("group", "Devices of a home that are commanded together", groupAddCommand(p), groupListCommand(p), groupRemoveCommand(p)),

@@ -74,7 +74,7 @@ func newContract(t *testing.T, record []string, data string) *contract {
 			"--step", "security/partial", "--step", fmt.Sprintf("socket/off:%d", c.devices[devices.Socket]), "--step", fmt.Sprintf("gate/two:%d", c.devices[devices.Gate]))
 		c.scenarios[kind] = s
 	}
-	c.bridge = c.serve(t, "--command-budget", "0", "--security-budget", "0", "--measurement-interval", "1s")
+	c.bridge = c.serve(t, "--limit-api", "0", "--limit-commands", "0", "--limit-alarm", "0", "--measurement-interval", "1s")
 	c.token = c.estate.token(t, c.bridge)
 	c.live()
 	return c

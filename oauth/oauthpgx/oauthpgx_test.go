@@ -130,6 +130,14 @@ func (p *processes) EndSession(ctx context.Context, session oauth.Hash) error {
 	return p.next().EndSession(ctx, session)
 }
 
+func (p *processes) Note(ctx context.Context, c oauth.Change) error {
+	return p.next().Note(ctx, c)
+}
+
+func (p *processes) Changes(ctx context.Context, userID, before int64, limit int) ([]oauth.Change, error) {
+	return p.next().Changes(ctx, userID, before, limit)
+}
+
 func (p *processes) Failures(ctx context.Context, key oauth.Hash, since time.Time) (oauth.Failures, error) {
 	return p.next().Failures(ctx, key, since)
 }

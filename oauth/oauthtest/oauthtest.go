@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Owned", owned()},
 		{"Connected", connections()},
 		{"Sessions", sessions()},
+		{"Changes", changes()},
 		{"Failures", failures()},
 		{"Purge", purges()},
 		{"Context", contexts()},
