@@ -19,7 +19,7 @@ demo: build ## a whole bridge with a simulated home and the demo application, un
 build: ## the static binary, bin/foxbridge
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/foxbridge
 
-test: ## everything, under the race detector; gets PostgreSQL, Chromium, the MQTT tools and stock OAuth clients by itself, and starts what it needs
+test: ## everything, under the race detector; gets PostgreSQL, Chromium, Prometheus, the MQTT tools and stock OAuth clients by itself, and starts what it needs
 	.ci/install-tools
 	.ci/with-postgres $(GO) test -race $(PKG)
 

@@ -54,7 +54,7 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 		return Command{}, err
 	}
 	b, err := s.begin(ctx, c, row, target, key)
-	if !b.new { // a repeat, or nothing at all
+	if !b.fresh { // a repeat, or nothing at all
 		s.budget.Return(ctx, c, row.Kind)
 	}
 	if err != nil || r.Async {
@@ -66,7 +66,7 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 // begun is a command that was accepted.
 type begun struct {
 	command Command
-	new     bool           // it is no repeat
+	fresh   bool           // and repeats no other
 	answer  <-chan Command // receives it as it stands once, when the house has spoken or the wait is over
 }
 
@@ -92,7 +92,7 @@ func (s *Service) begin(ctx context.Context, c Caller, row Row, target Target, k
 	accepted, flight, err := s.accept(ctx, lane, c, row, target, key)
 	if err != nil {
 		s.lanes.leave(lane)
-		return begun{}, err
+		return begun{fresh: accepted.New}, err
 	}
 	return begun{accepted.Command, accepted.New, s.follow(accepted.Command, flight, lane)}, nil
 }

@@ -53,11 +53,7 @@ func (s *Service) ExecuteGroup(ctx context.Context, c Caller, row Row, r Togethe
 	for i, device := range group.Devices {
 		parts[i] = begunPart{row: operation, target: Target{Site: site, Unit: unit, Device: device}}
 	}
-	list, err := s.together(ctx, c, parts, r, false)
-	if !slices.ContainsFunc(parts, begunPart.begunAnew) {
-		s.budget.Return(ctx, c, row.Kind)
-	}
-	return list, err
+	return s.together(ctx, c, parts, r, false, row.Kind)
 }
 
 // GroupKinds lists the kinds of device of which there can be groups.

@@ -55,9 +55,11 @@ func failed(c Command) *Entry {
 	if c.Failure == "" {
 		return nil
 	}
-	colon := Text{": ", " : "}
 	return &Entry{
 		SiteID: c.SiteID, Type: HistoryDiagnosis, CreatedAt: c.FinishedAt,
-		Label: c.Failure + colon.In(c.Language) + whyNot(c).In(c.Language),
+		Label: c.Failure + colon().In(c.Language) + whyNot(c).In(c.Language),
 	}
 }
+
+// colon stands between what a sentence is about and the rest of it.
+func colon() Text { return Text{": ", " : "} }

@@ -58,11 +58,11 @@ func (s *Service) Device(ctx context.Context, c Caller, row Row, siteID, deviceI
 	return reported, nil
 }
 
-// Values gives the readings of the device that the row's fields say, by their name, as
-// decoded JSON, and for each when it was taken or since when it is null.
-func (r Reported) Values(fields []Field) (values map[string]any, at map[string]time.Time) {
+// Values gives the readings of the device, which is such a thing, that the row's fields say,
+// by their name, as decoded JSON, and for each when it was taken or since when it is null.
+func (r Reported) Values(thing Thing, fields []Field) (values map[string]any, at map[string]time.Time) {
 	at = make(map[string]time.Time, len(fields))
-	if thing, known := ThingOf(r.Kind); known && len(fields) > 0 && r.State.Sequence > 0 {
+	if r.State.Sequence > 0 {
 		values, _ = thing.Values(r.State.Readings) // what was taken in can be read
 	}
 	for _, f := range fields {

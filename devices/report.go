@@ -181,7 +181,7 @@ func (s *Service) ReportEvent(ctx context.Context, unitID string, r EventReport)
 	}
 	sentence := label.In(from.Site.Language)
 	if r.DeviceID != SecurityDevice {
-		sentence = from.Device.Label + ": " + sentence
+		sentence = from.Device.Label + colon().In(from.Site.Language) + sentence
 	}
 	if text := plain(r.Text); text != "" {
 		sentence = text

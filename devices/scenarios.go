@@ -42,7 +42,7 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 		return nil, err
 	}
 	parts := make([]begunPart, len(scenario.Steps))
-	kinds := map[bool]bool{} // whether it is the alarm's
+	spent := []Kind{Scene}
 	for i, step := range scenario.Steps {
 		operation, known := s.table.operation(kindOf(step.Device), step.Operation)
 		parts[i] = begunPart{row: operation, target: Target{Site: site, Unit: unit, Device: step.Device}}
@@ -52,31 +52,23 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 		if err := permit(c, operation); err != nil {
 			return nil, err
 		}
-		kinds[operation.Kind == Security] = true
+		if operation.Kind == Security && len(spent) == 1 {
+			spent = append(spent, Security)
+		}
 	}
-	for alarm := range kinds {
-		if err := s.spend(ctx, c, kindOfBudget(alarm)); err != nil {
+	for i, kind := range spent {
+		if err := s.spend(ctx, c, kind); err != nil {
+			for _, kind := range spent[:i] {
+				s.budget.Return(ctx, c, kind)
+			}
 			return nil, err
 		}
 	}
-	list, err := s.together(ctx, c, parts, r, true)
-	if !slices.ContainsFunc(parts, begunPart.begunAnew) {
-		for alarm := range kinds {
-			s.budget.Return(ctx, c, kindOfBudget(alarm))
-		}
-	}
+	list, err := s.together(ctx, c, parts, r, true, spent...)
 	if err != nil {
 		return nil, err
 	}
 	return list, s.tellPlayed(ctx, c, row, site, scenario, list)
-}
-
-// kindOfBudget is a kind by which a scenario is counted.
-func kindOfBudget(alarm bool) Kind {
-	if alarm {
-		return Security
-	}
-	return Scene
 }
 
 // tellPlayed writes into the history that somebody played a scenario.

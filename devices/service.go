@@ -119,7 +119,7 @@ func (s *Service) Sites(ctx context.Context, c Caller) ([]SiteSummary, error) {
 }
 
 // Devices lists the site's devices that the row lists, with what was last reported of
-// them. One that lists everything lists the devices of which the caller may list the kind.
+// them if the row has fields for it. One that lists everything lists the devices of which the caller may list the kind.
 func (s *Service) Devices(ctx context.Context, c Caller, row Row, siteID int64) ([]Reported, error) {
 	if err := s.admit(c, siteID, row); err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (s *Service) Devices(ctx context.Context, c Caller, row Row, siteID int64) 
 	if row.Action == ListEverything {
 		kinds = s.visible(c)
 	}
-	_, list, err := s.store.Devices(ctx, c.UserID, siteID, kinds, listLimit)
+	_, list, err := s.store.Devices(ctx, c.UserID, siteID, kinds, len(row.Fields) > 0, listLimit)
 	if err != nil {
 		return nil, absent(err, "list devices of site %d", siteID)
 	}

@@ -23,14 +23,19 @@ type Store interface {
 	// give) in one transaction, and returns the devices as they stand. A site that is
 	// unknown is ErrNotFound; one that has a unit is ErrExists.
 	AddUnit(ctx context.Context, u Unit, devices []Device) ([]Device, error)
+	// ReplaceSecret gives a unit another secret at now, or is ErrNotFound.
+	ReplaceSecret(ctx context.Context, unitID string, secretHash [32]byte, now time.Time) error
+	// Replaced lists the units whose secret was replaced after since, with the time of
+	// that, the latest first; limit at the most.
+	Replaced(ctx context.Context, since time.Time, limit int) ([]Replacement, error)
 	// Unit finds a unit by its ID, or ErrNotFound.
 	Unit(ctx context.Context, id string) (Unit, error)
 	// Units lists units by ID, those above after, limit at the most.
 	Units(ctx context.Context, after string, limit int) ([]Unit, error)
 	// Devices lists the devices of a site that the user belongs to by ID, of these kinds, or
-	// of all if there are none, with what was last reported of them; limit at the most. If
-	// the user does not belong to the site it is ErrNotFound.
-	Devices(ctx context.Context, userID, siteID int64, kinds []Kind, limit int) (Site, []Reported, error)
+	// of all if there are none, if so wanted with what was last reported of them; limit at
+	// the most. If the user does not belong to the site it is ErrNotFound.
+	Devices(ctx context.Context, userID, siteID int64, kinds []Kind, states bool, limit int) (Site, []Reported, error)
 	// Device finds one of them; SecurityDevice stands for the alarm, whatever the kinds.
 	// ErrNotFound if the user does not belong to the site, ErrNoDevice if the site has no
 	// such device of these kinds.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -25,9 +26,6 @@ type TogetherRequest struct {
 	Async      bool   // answer once all are accepted
 }
 
-// begunAnew reports whether a new command came of it.
-func (p begunPart) begunAnew() bool { return p.new }
-
 // parallelMax is how many commands of one request are being accepted at one time.
 const parallelMax = 16
 
@@ -41,8 +39,9 @@ type begunPart struct {
 
 // together gives the commands of r to several devices of one site: all are accepted, and
 // then all are awaited, so that it takes hardly longer than one. In order means that one is
-// accepted, and sent, after the other. What becomes of one is no matter to the others.
-func (s *Service) together(ctx context.Context, c Caller, parts []begunPart, r TogetherRequest, inOrder bool) ([]Part, error) {
+// accepted, and sent, after the other. What becomes of one is no matter to the others. What was spent of the budget is
+// given back if all of it only repeats what was given before.
+func (s *Service) together(ctx context.Context, c Caller, parts []begunPart, r TogetherRequest, inOrder bool, spent ...Kind) ([]Part, error) {
 	places := parallelMax
 	if inOrder {
 		places = 1
@@ -65,6 +64,11 @@ func (s *Service) together(ctx context.Context, c Caller, parts []begunPart, r T
 		})
 	}
 	beginning.Wait()
+	if !slices.ContainsFunc(parts, func(p begunPart) bool { return p.fresh }) { // repeats, or nothing at all
+		for _, kind := range spent {
+			s.budget.Return(ctx, c, kind)
+		}
+	}
 	list := make([]Part, len(parts))
 	for i, p := range parts {
 		list[i] = Part{Device: p.target.Device, Operation: p.row.Operation, Command: p.command, Err: p.err}

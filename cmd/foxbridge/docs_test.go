@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/metrics"
 )
 
 // blocks gives the code blocks of a page that are marked with this word. "sh" marks
@@ -101,6 +103,16 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// So do the commands of the page about accounts.
+func TestAccountPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data")
+	out := shell(t, dir, strings.Join(blocks(t, "docs/account.md", "sh"), "\n"))
+	require.Contains(t, out, "The password cannot be shown again.")
+	require.Regexp(t, `(?s)operator +true.*operator +false`, out)
+}
+
 // The scripts of the page for their authors get through what years bring: an access
 // token that has ended, and a refresh token that has.
 func TestScriptPageTellsTheTruth(t *testing.T) {
@@ -161,6 +173,27 @@ func TestScriptPageTellsTheTruth(t *testing.T) {
 			require.Equal(t, exitOK, demo.stop(t))
 		})
 	}
+}
+
+// A script without a password gets its tokens as its page shows, once its owner has let
+// it in.
+func TestDeviceGrantPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	demo := launchDemo(t, dir)
+	examples := blocks(t, "docs/device-grant.md", "sh")
+	require.Len(t, examples, 2)
+	told := regexp.MustCompile(`Open (\S+/device) and enter (\S+)`).FindStringSubmatch(shell(t, dir, examples[0]))
+	require.Len(t, told, 3)
+	env := strings.Fields(shell(t, dir, `. ./demo.env; echo "$FOXBRIDGE_USERNAME $FOXBRIDGE_PASSWORD"`))
+	v := newVisitor(t)
+	v.open(t, told[1])
+	v.submit(t, "/signin", url.Values{"username": {env[0]}, "password": {env[1]}})
+	v.submit(t, "/device", url.Values{"user_code": {told[2]}})
+	v.submit(t, "/device/answer", url.Values{"answer": {"allow"}})
+	require.Contains(t, v.text(), "The device is connected")
+	require.Contains(t, shell(t, dir, examples[1]), `"items":[{"siteId":`)
+	require.Equal(t, exitOK, demo.stop(t))
 }
 
 // The applications of the page about account linking can be registered as it says, and
@@ -258,18 +291,30 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, bridge.stop(t))
 }
 
+// The simulation ends as the page of the issuance policy says, and its policy file is one.
+func TestIssuancePageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	printed := shell(t, dir, strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
+	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), printed)
+
+	_, err := metrics.ParsePolicy([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
+	require.NoError(t, err)
+}
+
 // No page has a command that no test runs, a link to nothing, or a metric that there
 // is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
-		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/unit-protocol.md": true,
-		"docs/script.md": true, "docs/account-linking.md": true,
+		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
+		"docs/script.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
-	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total"
+	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)

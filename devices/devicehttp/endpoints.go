@@ -84,15 +84,15 @@ func dateOrNull(t time.Time) *string {
 
 // deviceOf is a device as every list has it.
 func deviceOf(d devices.Device) object {
-	return object{{"deviceId", d.ID}, {"label", d.Label}, {"modelId", d.ModelID}, {"modelLabel", d.ModelLabel}}
+	return append(make(object, 0, 8), member{"deviceId", d.ID}, member{"label", d.Label}, member{"modelId", d.ModelID}, member{"modelLabel", d.ModelLabel})
 }
 
 // fields appends what a row says of a device besides that it is one.
-func fields(out object, row devices.Row, d devices.Reported) object {
+func (h *Handler) fields(out object, row devices.Row, d devices.Reported) object {
 	if len(row.Fields) == 0 {
 		return out
 	}
-	values, at := d.Values(row.Fields)
+	values, at := d.Values(h.things[d.Kind], row.Fields)
 	for _, f := range row.Fields {
 		value := values[f.Reading]
 		if value == nil {
@@ -116,7 +116,7 @@ func (h *Handler) listDevices(row devices.Row) endpoint {
 		if err != nil {
 			return nil, err
 		}
-		return itemsOf(list, func(d devices.Reported) object { return fields(deviceOf(d.Device), row, d) }), nil
+		return itemsOf(list, func(d devices.Reported) object { return h.fields(deviceOf(d.Device), row, d) }), nil
 	}
 }
 
@@ -150,7 +150,7 @@ func (h *Handler) readDevice(row devices.Row) endpoint {
 		if err != nil {
 			return nil, err
 		}
-		return fields(object{{"deviceId", reported.ID}}, row, reported), nil
+		return h.fields(object{{"deviceId", reported.ID}}, row, reported), nil
 	}
 }
 

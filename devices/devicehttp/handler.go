@@ -39,6 +39,7 @@ type Handler struct {
 	log        *slog.Logger
 	limits     func(context.Context, devices.Caller) ([]Limit, error)
 	commandGet bool
+	things     map[devices.Kind]devices.Thing
 	counts     []devices.Row // rows that count something of a site
 }
 
@@ -47,7 +48,10 @@ func New(o Options) *Handler {
 	if o.Limits == nil {
 		o.Limits = func(context.Context, devices.Caller) ([]Limit, error) { return nil, nil }
 	}
-	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, limits: o.Limits, commandGet: o.CommandGet}
+	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, limits: o.Limits, commandGet: o.CommandGet, things: map[devices.Kind]devices.Thing{}}
+	for _, thing := range devices.Things() {
+		h.things[thing.Kind] = thing
+	}
 	for _, row := range devices.Catalogue() {
 		if row.Count != "" {
 			h.counts = append(h.counts, row)
@@ -61,13 +65,13 @@ func New(o Options) *Handler {
 func (h *Handler) Register(r *mux.Router) {
 	operations := map[string][]string{} // by the path that they share
 	for _, row := range devices.Catalogue() {
-		handle(r, row.Path, h.serve(h.endpoint(row), row.Legacy), h.methods(row)...)
+		handle(r, row.Path, h.serve(row, h.endpoint(row)), h.methods(row)...)
 		if row.Commands() && row.Action != devices.NotYet {
 			parent := path.Dir(row.Path)
 			operations[parent] = append(operations[parent], row.Operation)
 		}
 	}
-	handle(r, LimitsPath, h.serve(h.listLimits, false), http.MethodGet, http.MethodHead)
+	handle(r, LimitsPath, h.serve(devices.Row{}, h.listLimits), http.MethodGet, http.MethodHead)
 	for parent, known := range operations {
 		handle(r, parent+"/{operation}", h.unknownOperation(known))
 	}
@@ -99,7 +103,7 @@ func (h *Handler) methods(row devices.Row) []string {
 // endpoint answers one path to a caller: with a payload, or with what went wrong.
 type endpoint func(http.ResponseWriter, *http.Request, devices.Caller) (payload any, err error)
 
-func (h *Handler) serve(answer endpoint, legacy bool) http.HandlerFunc {
+func (h *Handler) serve(row devices.Row, answer endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		caller, err := h.caller(r)
 		if err != nil {
@@ -111,7 +115,7 @@ func (h *Handler) serve(answer endpoint, legacy bool) http.HandlerFunc {
 			h.fail(w, r, err)
 			return
 		}
-		if list, is := payload.(bare); is && legacy {
+		if list, is := payload.(bare); is && row.Legacy {
 			payload = list.bare()
 		}
 		h.ok(w, r, payload)

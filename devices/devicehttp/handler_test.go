@@ -5,12 +5,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/devices/devicehttp"
+	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
 	"github.com/foxbridge/foxbridge/internal/apitest"
 )
@@ -27,25 +30,29 @@ import (
 // api is the API over a real store, with a unit that answers by the test's rule.
 type api struct {
 	*httptest.Server
-	t       *testing.T
+	t       testing.TB
 	service *devices.Service
 	answer  func(devices.Order) *devices.Ack // nil: silence
+	mu      sync.Mutex
 	sent    []devices.Order
 	seq     int64
 	site    devices.Site
 	unit    devices.Unit
 	shutter devices.Device
 	socket  devices.Device
+	limits  []devicehttp.Limit
 	things  map[devices.Kind]devices.Device // one of each kind, shutter and socket among them
 	owner   devices.Person                  // who the caller is
-	limits  []devicehttp.Limit
-	caller  error    // what the caller function answers, if not nil
-	scopes  []string // of the caller's token; nil: it is unscoped
+	caller  error                           // what the caller function answers, if not nil
+	scopes  []string                        // of the caller's token; nil: it is unscoped
 }
 
 func (a *api) Send(ctx context.Context, o devices.Order) error {
+	a.mu.Lock()
 	a.sent = append(a.sent, o)
-	if ack := a.answer(o); ack != nil {
+	ack := a.answer(o)
+	a.mu.Unlock()
+	if ack != nil {
 		return a.service.Acknowledge(ctx, o.UnitID, *ack)
 	}
 	return nil
@@ -67,18 +74,34 @@ func (a *api) connect(catalogue int) {
 	require.NoError(a.t, a.service.ReportLink(a.t.Context(), a.unit.ID, devices.LinkReport{Online: true, Session: "s", Clock: time.Now(), Catalogue: catalogue}))
 }
 
-func newAPI(t *testing.T, commandGet bool) *api {
+func newAPI(t testing.TB, commandGet bool, more ...devices.NewDevice) *api {
 	t.Helper()
 	db := migrationstest.SQLite(t)
+	return newAPIOn(t, devicesqlite.New(db), func(insert string) (id int64) {
+		require.NoError(t, db.Write(t.Context(), "", func(ctx context.Context, tx *sql.Tx) error {
+			return tx.QueryRowContext(ctx, insert).Scan(&id)
+		}))
+		return id
+	}, commandGet, more...)
+}
+
+// addAlice is the statement that adds the owner, and gives her ID.
+const addAlice = "INSERT INTO oauth_users (email, name, password_hash, created_at) VALUES ('alice', 'Alice', '', %s) RETURNING id"
+
+// newAPIOn is newAPI on another store; query runs a statement that gives a number.
+func newAPIOn(t testing.TB, store devices.Store, query func(string) int64, commandGet bool, more ...devices.NewDevice) *api {
+	t.Helper()
 	a := &api{t: t, owner: devices.Person{Name: "Alice", Email: "alice@example.org"}, things: map[devices.Kind]devices.Device{}}
 	a.answer = a.done
 	log := slog.New(slog.DiscardHandler)
-	a.service = devices.New(devices.Options{Store: devicesqlite.New(db), Now: time.Now, Logger: log, Wait: time.Second, LaneDepth: 4})
+	a.service = devices.New(devices.Options{Store: store, Now: time.Now, Logger: log, Wait: time.Second, LaneDepth: 4})
 	a.service.SetSender(a)
-	err := db.Write(t.Context(), "", func(ctx context.Context, tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, "INSERT INTO oauth_users (email, name, password_hash, created_at) VALUES ('alice', 'Alice', '', 0) RETURNING id").Scan(&a.owner.UserID)
-	})
-	require.NoError(t, err)
+	now := "0"
+	if _, is := store.(*devicepgx.Store); is {
+		now = "now()"
+	}
+	a.owner.UserID = query(fmt.Sprintf(addAlice, now))
+	var err error
 	a.site, err = a.service.AddSite(t.Context(), a.owner.UserID, "Séjour", "Europe/Paris")
 	require.NoError(t, err)
 	var list []devices.Device
@@ -88,11 +111,13 @@ func newAPI(t *testing.T, commandGet bool) *api {
 			wanted = append(wanted, devices.NewDevice{Kind: kind, Label: "The " + string(kind)})
 		}
 	}
-	a.unit, _, list, err = a.service.AddUnit(t.Context(), a.site.ID, wanted)
+	a.unit, _, list, err = a.service.AddUnit(t.Context(), a.site.ID, append(wanted, more...))
 	require.NoError(t, err)
 	a.shutter, a.socket = list[0], list[1]
 	for _, d := range list {
-		a.things[d.Kind] = d
+		if _, has := a.things[d.Kind]; !has {
+			a.things[d.Kind] = d
+		}
 	}
 	a.connect(devices.CatalogueVersion)
 

@@ -32,7 +32,7 @@ func (d *deviceScan) device(siteID int64) devices.Device {
 }
 
 // Devices is documented at devices.Store.
-func (s *Store) Devices(ctx context.Context, userID, siteID int64, kinds []devices.Kind, limit int) (devices.Site, []devices.Reported, error) {
+func (s *Store) Devices(ctx context.Context, userID, siteID int64, kinds []devices.Kind, states bool, limit int) (devices.Site, []devices.Reported, error) {
 	const query = `
 		SELECT ` + siteColumns + `, ` + deviceColumns + `, t.sequence, t.reported_at, t.readings, t.since
 		FROM site_members m JOIN sites s ON s.id = m.site_id
@@ -41,10 +41,10 @@ func (s *Store) Devices(ctx context.Context, userID, siteID int64, kinds []devic
 			WHERE site_id = $2 AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
 			ORDER BY id LIMIT $4
 		) d ON d.site_id = s.id
-		LEFT JOIN states t ON t.site_id = s.id AND t.device_id = d.id
+		LEFT JOIN states t ON $5::boolean AND t.site_id = s.id AND t.device_id = d.id
 		WHERE m.user_id = $1 AND m.site_id = $2
 		ORDER BY d.id`
-	rows, err := s.db.Read().Query(ctx, query, userID, siteID, array(kinds), bound(limit))
+	rows, err := s.db.Read().Query(ctx, query, userID, siteID, array(kinds), bound(limit), states)
 	var site devices.Site
 	list, err := collect(rows, err, func(row pgx.Row) (r devices.Reported, err error) {
 		var device deviceScan

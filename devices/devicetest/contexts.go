@@ -34,12 +34,19 @@ func testContexts(t *testing.T, b *bench) {
 			_, err := h.Unit(ctx, h.unit)
 			return err
 		},
+		"ReplaceSecret": func(ctx context.Context) error {
+			return h.ReplaceSecret(ctx, h.unit, [32]byte{1}, noon)
+		},
+		"Replaced": func(ctx context.Context) error {
+			_, err := h.Replaced(ctx, noon, 10)
+			return err
+		},
 		"Units": func(ctx context.Context) error {
 			_, err := h.Units(ctx, "", 10)
 			return err
 		},
 		"Devices": func(ctx context.Context) error {
-			_, _, err := h.Devices(ctx, h.owner, h.site, nil, 10)
+			_, _, err := h.Devices(ctx, h.owner, h.site, nil, true, 10)
 			return err
 		},
 		"Target": func(ctx context.Context) error {

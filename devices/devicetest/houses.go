@@ -198,7 +198,7 @@ func listed(t *testing.T, h house, kind devices.Kind, limit int) []devices.Devic
 	if kind != "" {
 		kinds = append(kinds, kind)
 	}
-	site, reported, err := h.Devices(t.Context(), h.owner, h.site, kinds, limit)
+	site, reported, err := h.Devices(t.Context(), h.owner, h.site, kinds, true, limit)
 	require.NoError(t, err)
 	require.Equal(t, h.site, site.ID)
 	var list []devices.Device

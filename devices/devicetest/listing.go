@@ -29,7 +29,7 @@ func testListing(t *testing.T, b *bench) {
 
 	t.Run("devices come with what was last reported of them", func(t *testing.T) {
 		t.Parallel()
-		site, list, err := h.Devices(t.Context(), h.owner, h.site, []devices.Kind{devices.Socket, devices.Light}, 10)
+		site, list, err := h.Devices(t.Context(), h.owner, h.site, []devices.Kind{devices.Socket, devices.Light}, true, 10)
 		require.NoError(t, err)
 		require.Equal(t, devices.Owner, site.Role)
 		require.Len(t, list, 2)
@@ -38,14 +38,19 @@ func testListing(t *testing.T, b *bench) {
 		require.Zero(t, list[1].State.Sequence, "nothing was said of it")
 		inUTC(t, list[0].State.Time, list[0].State.Since["level"])
 
-		_, all, err := h.Devices(t.Context(), h.owner, h.site, nil, 10)
+		_, bare, err := h.Devices(t.Context(), h.owner, h.site, []devices.Kind{devices.Socket}, false, 10)
+		require.NoError(t, err)
+		require.Len(t, bare, 2)
+		require.Zero(t, bare[0].State, "only if it is wanted")
+
+		_, all, err := h.Devices(t.Context(), h.owner, h.site, nil, true, 10)
 		require.NoError(t, err)
 		require.Len(t, all, 3)
 	})
 
 	t.Run("a site of the user's without devices has none", func(t *testing.T) {
 		t.Parallel()
-		site, list, err := empty.Devices(t.Context(), empty.owner, empty.site, nil, 10)
+		site, list, err := empty.Devices(t.Context(), empty.owner, empty.site, nil, true, 10)
 		require.NoError(t, err)
 		require.Equal(t, empty.site, site.ID)
 		require.Empty(t, list)
@@ -54,7 +59,7 @@ func testListing(t *testing.T, b *bench) {
 	t.Run("a site that is not the user's is ErrNotFound", func(t *testing.T) {
 		t.Parallel()
 		for _, ask := range [][2]int64{{h.owner, foreign.site}, {h.owner, math.MaxInt64}, {math.MaxInt64, h.site}, {h.owner, -1}} {
-			_, _, err := h.Devices(t.Context(), ask[0], ask[1], nil, 10)
+			_, _, err := h.Devices(t.Context(), ask[0], ask[1], nil, true, 10)
 			require.ErrorIs(t, err, devices.ErrNotFound)
 			_, _, err = h.Device(t.Context(), ask[0], ask[1], h.socket, []devices.Kind{devices.Socket})
 			require.ErrorIs(t, err, devices.ErrNotFound)

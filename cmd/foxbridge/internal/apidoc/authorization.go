@@ -22,6 +22,7 @@ const (
 	pathRevoke     = "/oauth2/revoke"
 	pathIntrospect = "/oauth2/introspect"
 	pathUserinfo   = "/oauth2/userinfo"
+	pathDevice     = "/oauth2/device_authorization"
 	pathServer     = "/.well-known/oauth-authorization-server"
 	pathResource   = "/.well-known/oauth-protected-resource"
 )
@@ -32,6 +33,7 @@ func (b *builder) authorization() []described {
 		{"get", pathAuthorize, b.authorize(http.MethodGet)},
 		{"post", pathAuthorize, b.authorize(http.MethodPost)},
 		{"post", pathToken, b.token()},
+		{"post", pathDevice, b.device()},
 		{"post", pathRevoke, b.revoke()},
 		{"post", pathIntrospect, b.introspect()},
 		{"get", pathUserinfo, b.userinfo(http.MethodGet)},
@@ -115,6 +117,10 @@ func (b *builder) token() *operation {
 		refusal{http.StatusBadRequest, oauth.CodeInvalidGrant, "The name or password is wrong, or the application is not this person’s; or the code or refresh token is no good any more", nil},
 		refusal{http.StatusBadRequest, oauth.CodeUnsupportedGrantType, "There is no such grant", nil},
 		refusal{http.StatusBadRequest, oauth.CodeInvalidScope, "The scope is more than the application may ask for, or than was given to it", nil},
+		refusal{http.StatusBadRequest, oauth.CodeAuthorizationPending, "The person has not answered yet: ask again after the interval", nil},
+		refusal{http.StatusBadRequest, oauth.CodeSlowDown, "The device asks too often: wait 5 seconds longer from now on", nil},
+		refusal{http.StatusBadRequest, oauth.CodeExpiredToken, "The device code has ended: begin again", nil},
+		refusal{http.StatusBadRequest, oauth.CodeAccessDenied, "The person said no", nil},
 		refusal{http.StatusTooManyRequests, oauth.CodeSlowDown, "Too many sign-ins failed for this account from this address", []string{headerRetryAfter}},
 	))
 	return o
@@ -166,7 +172,35 @@ func grantForms() []grantForm {
 			oauth.GrantClientCredentials, "A commercial application for itself: its token stands for nobody, and reaches nobody’s home",
 			[]property{scope}, values{"grant_type": oauth.GrantClientCredentials},
 		},
+		{
+			oauth.GrantDevice, "A personal application without a browser, that its owner lets in elsewhere",
+			[]property{must("device_code", text("")), ignored},
+			values{"grant_type": oauth.GrantDevice, "device_code": exampleSecret},
+		},
 	}
+}
+
+// device describes how what has no browser begins.
+func (b *builder) device() *operation {
+	s := object(append([]property{may("scope", nullable(text("Changes nothing.")))}, clientCredentials()...)...)
+	page := b.options.Server + "/device"
+	o := &operation{
+		Tags: []string{tagTokens}, Summary: "Let a device in that has no browser", OperationID: "deviceAuthorization", Security: byClient(),
+		Description: "RFC 8628, for personal applications. The owner opens the address elsewhere and enters the code; meanwhile the device asks for its token.",
+		RequestBody: inAnyForm("", s, map[string]example{"device": {"", values{"client_id": exampleClient, "client_secret": exampleSecret}}}),
+		Responses: answer("The codes.", object(
+			must("device_code", secret("")), must("user_code", schema{"type": "string", "pattern": "^[A-Z]{4}-[A-Z]{4}$"}),
+			must("verification_uri", address("")), must("verification_uri_complete", address("")),
+			must("expires_in", whole("Seconds.", 1)), must("interval", whole("Seconds between two questions for the token.", 1)),
+		), values{
+			"device_code": exampleSecret, "user_code": "BCDF-GHJK", "verification_uri": page, "verification_uri_complete": page + "?user_code=BCDF-GHJK",
+			"expires_in": 600, "interval": 5,
+		}),
+	}
+	b.refusals(o.Responses, plain(), append(ofClient(), credentialsInBody(),
+		refusal{http.StatusTooManyRequests, oauth.CodeSlowDown, "Too many codes of the application wait for an answer", []string{headerRetryAfter}},
+	))
+	return o
 }
 
 // aboutToken is the body of a request about a token.
@@ -228,7 +262,7 @@ func (b *builder) authorize(method string) *operation {
 	o := &operation{
 		Tags: []string{tagTokens}, Summary: "Ask a person to let an application in", OperationID: "authorize", Security: []requirement{{}},
 		Description: "RFC 6749 section 3.1, for browsers. Who is not signed in is sent to sign in first. Then the person says yes or no, and the browser goes to the redirect URI with " +
-			"`code`, `state` and `iss`, or with `error`, `error_description`, `state` and `iss`: `access_denied` if the person said no, `invalid_request` or `invalid_scope` if the request is wrong. " +
+			"`code`, `state` and `iss` in its query, or with `error`, `error_description`, `state` and `iss`: `access_denied` if the person said no, `invalid_request` or `invalid_scope` if the request is wrong. " +
 			"If it cannot be known where to send the browser, it stays here.",
 	}
 	parameters := []struct {
@@ -237,7 +271,7 @@ func (b *builder) authorize(method string) *operation {
 		sample            any
 		schema            schema
 	}{
-		{"response_type", "", true, "code", schema{"const": "code"}},
+		{"response_type", "`token`, the implicit grant, is for old applications that an operator has marked for it.", true, "code", words("", "code", "token")},
 		{"client_id", "", true, exampleClient, text("")},
 		{"redirect_uri", "One that is registered, to the letter.", true, "https://app.example/callback", text("")},
 		{"state", "Comes back unchanged. Required without PKCE.", false, "af0ifjsldkj", schema{"type": "string", "maxLength": 4096}},
@@ -295,6 +329,7 @@ func serverMetadata() schema {
 		must("issuer", address("")),
 		may("authorization_endpoint", address("")), must("token_endpoint", address("")),
 		must("revocation_endpoint", address("")), must("introspection_endpoint", address("")), must("userinfo_endpoint", address("")),
+		must("device_authorization_endpoint", address("")),
 		must("scopes_supported", strings), must("response_types_supported", strings), must("response_modes_supported", strings),
 		must("grant_types_supported", strings),
 		must("token_endpoint_auth_methods_supported", strings),

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type Options struct {
 	Registry *prometheus.Registry // the App's own: it takes the names of its metrics
 	Version  string               // of the program, for the metrics
 	Now      func() time.Time     // the clock; nil: time.Now
+	Switcher Switcher             // what alerts switch applications by; required with an alert-token
 }
 
 // App is a bridge. Start it once; Stop it always.
@@ -70,7 +72,10 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(o)
+	if cfg.AlertToken != "" && o.Switcher == nil {
+		return nil, errors.New("alert-token: nothing switches applications")
+	}
+	m, err := newMetrics(o, cfg.IssuanceSeries)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -89,7 +94,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	}
 	a.onStop(a.limits.close)
 	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: m, devices: m, commits: m.Committed},
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: issuance{m}, devices: m, commits: m.Committed},
 		limits: a.limits, now: now, log: o.Logger,
 	})
 	if err != nil {
@@ -110,8 +115,8 @@ func clock(now func() time.Time) func() time.Time {
 	return func() time.Time { return now().UTC().Truncate(time.Microsecond) }
 }
 
-func newMetrics(o Options) (*metrics.Metrics, error) {
-	m, err := metrics.New(o.Registry)
+func newMetrics(o Options, series int) (*metrics.Metrics, error) {
+	m, err := metrics.New(o.Registry, metrics.Options{Series: series})
 	if err != nil {
 		return nil, err
 	}
@@ -141,12 +146,20 @@ func (a *App) connect(o Options, now func() time.Time) error {
 	}
 	a.public.handle(public)
 	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, a.log)
-	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.cfg.PProf, a.log))
+	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(o.Switcher), a.cfg.PProf, a.log))
 	return a.metrics.Watch(metrics.Gauges{
 		UnitsOnline:   a.unitsOnline,
 		PasswordQueue: func() float64 { return float64(a.record.passwords.Stats().Waiting) },
 		PasswordBusy:  func() float64 { return float64(a.record.passwords.Stats().Busy) },
 	})
+}
+
+// alerts receives those of Alertmanager; nil if there is no alert-token.
+func (a *App) alerts(s Switcher) http.Handler {
+	if a.cfg.AlertToken == "" {
+		return nil
+	}
+	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: s, observe: a.metrics.AlertReceived, log: a.log}}
 }
 
 // gatekeeper lets units in by the record.
@@ -202,7 +215,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startBroker, a.startLink, a.startSweep, a.startPublic,
+		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startSweep, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))

@@ -16,6 +16,7 @@ import (
 	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
 	"github.com/foxbridge/foxbridge/internal/groupcommit"
+	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthpgx"
 	"github.com/foxbridge/foxbridge/oauth/oauthsqlite"
@@ -68,6 +69,12 @@ type observers struct {
 	commits groupcommit.Observe
 }
 
+// issuance counts tokens of which nobody says yet whether they are wasteful.
+type issuance struct{ *metrics.Metrics }
+
+// TokenIssued implements oauth.Observer.
+func (i issuance) TokenIssued(clientID, grant string) { i.Metrics.TokenIssued(clientID, grant, false) }
+
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
 	issuer string // empty: nobody is authorized by this process
@@ -111,6 +118,9 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 		Devices: devices.New(devices.Options{
 			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
 			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth, Budget: budget,
+			Keep: devices.Keep{
+				Interval: cfg.MeasurementInterval, Raw: cfg.MeasurementRaw, Measurements: cfg.MeasurementKeep, History: cfg.HistoryKeep,
+			},
 		}),
 		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil

@@ -35,7 +35,7 @@ type Config struct {
 	HTTP      string `key:"http" default:"127.0.0.1:8080" format:"address" doc:"Address of the public HTTP API, as host:port. An empty host means all interfaces, port 0 lets the system choose; the address taken is logged."`
 	PublicURL string `key:"public-url" format:"public-url" doc:"Address under which people and applications reach the public listener, such as https://home.example.com, without a path. Applications know the authorization server by it, so it stays as it is. Plain http is for this machine's own loopback; with https cookies are Secure and browsers are told to come by https alone. Empty means http:// and the address that was taken."`
 	MQTT      string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
-	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. It asks for no credentials, so keep it off public networks."`
+	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. But for /alerts, which is there with an alert-token alone, it asks for no credentials, so keep it off public networks."`
 
 	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database; it is created with mode 0700. Not used with PostgreSQL."`
 	DatabaseURL string `key:"database-url" format:"dsn" secret:"true" doc:"Where the record is kept. Empty means foxbridge.db in the data directory; sqlite:PATH is another SQLite file; postgres://USER:PASSWORD@HOST/NAME is PostgreSQL. A SQLite database is migrated at start, a PostgreSQL database by the command migrate."`
@@ -53,10 +53,19 @@ type Config struct {
 	LimitAddress         int  `key:"limit-address" default:"600" min:"0" max:"1000000" doc:"How many requests a minute may come from one address, of IPv6 from one /64, for which nobody has authenticated: pages without a sign-in, and requests whose credentials are wrong. Whoever does authenticate is not kept out by others at the same address. See trusted-proxies."`
 	LimitsShared         bool `key:"limits-shared" default:"false" doc:"Where the limits are counted: false means in this process, true means in the PostgreSQL database, for bridges that share one. When that gives no answer in time, requests are permitted."`
 
+	MeasurementInterval time.Duration `key:"measurement-interval" default:"1m" min:"1s" max:"1h" doc:"Of what a sensor measures, one value is kept for each interval, the last."`
+	MeasurementRaw      time.Duration `key:"measurement-raw" default:"336h" min:"24h" max:"87600h" doc:"How long each of those values is kept. After that the mean of its hour stands for it (of a light level the last)."`
+	MeasurementKeep     time.Duration `key:"measurement-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long measurements are kept at all."`
+	HistoryKeep         time.Duration `key:"history-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long the history of a home is kept."`
+
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 
+	IssuanceSeries int    `key:"issuance-series" default:"200" min:"1" max:"10000" doc:"How many applications, the busiest ones, have series of their own in the metrics of issued tokens; the rest are summed as client_id other."`
+	AlertToken     string `key:"alert-token" default:"" format:"bearer" secret:"true" doc:"What Alertmanager's webhook has to show as its bearer token at /alerts on the operator's listener, where an alert switches an application off or on: 16 to 200 letters, digits and -._~+/. Empty means that there is no such path."`
+
 	HTTPConnections int    `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
+	SignUp          bool   `key:"sign-up" default:"false" doc:"Whether people can make themselves an account on the page /signup. Nobody checks whether an e-mail address is theirs, and the page tells which ones have an account. Without it there is no such page, and accounts are made by the command user add."`
 	TrustedProxies  string `key:"trusted-proxies" default:"" format:"networks" doc:"Networks of reverse proxies whose X-Forwarded-For is believed, as addresses or CIDR with commas between. Failed sign-ins, and requests of limit-address, are counted by a client's address: behind a proxy that is not named here, everybody has the same."`
 
 	MQTTConnections int `key:"mqtt-connections" default:"10000" min:"1" max:"1000000" doc:"How many MQTT connections of units are held at the same time; more are refused."`
@@ -204,6 +213,10 @@ func checkFormat(format string, v reflect.Value) error {
 	case "bridge-id":
 		if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(v.String()) {
 			return fmt.Errorf("%q is not 1 to 32 of a-z, 0-9 and -", v.String())
+		}
+	case "bearer":
+		if s := v.String(); s != "" && !regexp.MustCompile(`^[A-Za-z0-9._~+/-]{16,200}=*$`).MatchString(s) {
+			return errors.New("the value is not 16 to 200 letters, digits and -._~+/")
 		}
 	case "public-url":
 		return checkPublicURL(v.String())
