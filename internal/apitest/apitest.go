@@ -38,9 +38,13 @@ type Checker struct {
 	wrong []error
 }
 
-// Kept is a Checker of the description that the repository keeps, which is found from
-// the folder that a test runs in.
-func Kept() (*Checker, error) {
+// Kept is the one Checker of the description that the repository keeps, which is found from
+// the folder that a test runs in: to read it takes a while.
+func Kept() (*Checker, error) { return kept() }
+
+var kept = sync.OnceValues(readKept)
+
+func readKept() (*Checker, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, err
@@ -216,7 +220,7 @@ func (c *Checker) described(e Exchange, asked *http.Request, route *routers.Rout
 	}
 	media, _, _ := mime.ParseMediaType(e.Header.Get("Content-Type"))
 	options := *input.Options
-	options.ExcludeResponseBody = media == "text/html"
+	options.ExcludeResponseBody = media == "text/html" || e.Request.Method == http.MethodHead
 	answer := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: e.Status, Header: e.Header, Options: &options}
 	answer.SetBodyBytes(e.Body)
 	if err := openapi3filter.ValidateResponse(context.WithoutCancel(asked.Context()), answer); err != nil {
@@ -266,7 +270,7 @@ func keys[V any](m map[string]V) func(func(string) bool) {
 // isCommon reports whether a header is one that any answer of HTTP may have.
 func isCommon(name string) bool {
 	return strings.HasPrefix(name, "Access-Control-") || slices.Contains([]string{
-		"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
+		"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
 		"Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options",
 	}, name)
 }

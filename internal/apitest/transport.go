@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,26 +10,29 @@ import (
 	"testing"
 )
 
-// Shared is one Checker of Kept for all tests of a package: to read the description takes
-// a while.
+// Shared is Kept for a test.
 func Shared(t testing.TB) *Checker {
 	t.Helper()
-	c, err := shared()
+	c, err := Kept()
 	if err != nil {
 		t.Fatalf("the description of the API cannot be read: %v", err)
 	}
 	return c
 }
 
-var shared = sync.OnceValues(Kept)
-
-// Transport checks what goes through next. An exchange that is not as described is an
-// error of the request.
-func (c *Checker) Transport(next http.RoundTripper) http.RoundTripper { return transport{c, next} }
+// Transport checks what goes through next. An exchange that is not as described is told,
+// and is an error of the request. Nil tells nobody; see Wrong.
+func (c *Checker) Transport(next http.RoundTripper, tell func(error)) http.RoundTripper {
+	if tell == nil {
+		tell = func(error) {}
+	}
+	return transport{c, next, tell}
+}
 
 type transport struct {
 	*Checker
 	next http.RoundTripper
+	tell func(error)
 }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -59,6 +63,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		e.Sent = sent.whole()
 	}
 	if err := t.Check(e); err != nil {
+		err = fmt.Errorf("not as the API is described: %w", err)
+		t.tell(err)
 		return nil, err
 	}
 	return answer, nil

@@ -60,7 +60,7 @@ func New(o Options) (*Document, error) {
 	b.document = document{
 		OpenAPI: "3.1.1",
 		Info: info{
-			Title: "Foxbridge", Summary: "The Myfox cloud API for homes", Description: conventions, Version: "2.0",
+			Title: "Foxbridge", Summary: "The Myfox cloud API for homes", Description: introduction(), Version: "2.0",
 			License: license{"Apache 2.0", "Apache-2.0"},
 		},
 		Servers: []server{{o.Server, "this bridge"}},
@@ -181,24 +181,32 @@ func tagDescriptions() map[string]string {
 // sorted gives the keys of a map in order.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// conventions is what holds for all operations, in CommonMark.
-const conventions = `The API of the Myfox cloud, as far as its vendor described it and clients are known to use it.
+// Convention is something that holds for all operations. Its Text has code between
+// backquotes.
+type Convention struct{ Name, Text string }
 
-**Answers** below ` + "`/v2`" + ` are JSON in an envelope: ` + "`status`" + ` is ` + "`OK`" + ` with a ` + "`payload`" + `, or ` + "`KO`" + ` with an ` + "`error`" + ` and its
-` + "`error_description`" + `. What was not asked for is never answered with 400 there, except two tokens in one request.
-Keys that are not described here may be added: ignore them.
+// Conventions lists them.
+func Conventions() []Convention {
+	return []Convention{
+		{"Answers", "Below `/v2` they are JSON in an envelope: `status` is `OK` with a `payload`, or `KO` with an `error` and its `error_description`. " +
+			"Nothing there is answered with 400 but two tokens in one request. Keys that are not described may be added: ignore them."},
+		{"Tokens", "They go into the header `Authorization: Bearer`, the query parameter `access_token`, or the same parameter of a form-urlencoded POST: into one of them. " +
+			"Scopes bind commercial applications; personal ones may do all that their owner may."},
+		{"Paths", "They may end in a slash. HEAD is taken wherever GET is, but for commands. A path that is not here is answered with 404 `not_found`, and a method that a path does not take with 405 " +
+			"and `Allow`: below `/v2` in the envelope as `method_not_allowed`, of the authorization server as `invalid_request`."},
+		{"Commands", "They take POST, and GET too unless the operator has switched that off; a body is ignored. The answer comes when the unit in the house has answered, after 8 seconds at the latest, and says what was really done. " +
+			"`Foxbridge-Command-Id` names the record of it."},
+		{"Limits", "Every answer tells them in `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers). Who asks for more is answered with 429, " +
+			"and `Retry-After` says how many seconds to wait."},
+		{"Pages of other origins", "They may call everything below `/v2`, the token, revocation and userinfo endpoints, the metadata and this document."},
+	}
+}
 
-**Tokens** go into the header ` + "`Authorization: Bearer`" + `, the query parameter ` + "`access_token`" + `, or the same parameter of a form-urlencoded POST: into one
-of them. Scopes bind commercial applications; personal ones may do all that their owner may.
-
-**Paths** may end in a slash. HEAD is taken wherever GET is. A path that is not here is answered with 404 ` + "`not_found`" + `, and a method that a path does
-not take with 405 and ` + "`Allow`" + `: below ` + "`/v2`" + ` in the envelope as ` + "`method_not_allowed`" + `, of the authorization server as ` + "`invalid_request`" + `.
-
-**Commands** take POST; a body is ignored. The answer comes when the unit in the house has answered, after 8 seconds at the latest, and says what was
-really done. ` + "`Foxbridge-Command-Id`" + ` names the record of it.
-
-**Limits** are told by every answer in ` + "`RateLimit-Policy`" + ` and ` + "`RateLimit`" + ` (draft-ietf-httpapi-ratelimit-headers). Who asks for more is answered with 429,
-and ` + "`Retry-After`" + ` says how many seconds to wait.
-
-**Pages of other origins** may call everything below ` + "`/v2`" + `, the token, revocation and userinfo endpoints, the metadata and this document.
-`
+// introduction is the Conventions in CommonMark.
+func introduction() string {
+	said := []string{"The API of the Myfox cloud, as far as its vendor described it and clients are known to use it."}
+	for _, c := range Conventions() {
+		said = append(said, "**"+c.Name+".** "+c.Text)
+	}
+	return strings.Join(said, "\n\n")
+}

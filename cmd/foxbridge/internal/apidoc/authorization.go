@@ -197,6 +197,7 @@ func (b *builder) device() *operation {
 			"expires_in": 600, "interval": 5,
 		}),
 	}
+	o.RequestBody.Required = false // credentials in the header are enough
 	b.refusals(o.Responses, plain(), append(ofClient(), credentialsInBody(),
 		refusal{http.StatusTooManyRequests, oauth.CodeSlowDown, "Too many codes of the application wait for an answer", []string{headerRetryAfter}},
 	))

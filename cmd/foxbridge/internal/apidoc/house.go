@@ -25,7 +25,7 @@ func (b *builder) house() []described {
 	return append(list, described{"get", prefix + devicehttp.LimitsPath, b.limits()})
 }
 
-// methods are those that are described: HEAD is taken wherever GET is.
+// methods are those that are described: HEAD is taken wherever GET is, but for commands.
 func (b *builder) methods(row devices.Row) []string {
 	switch {
 	case !row.Commands():
@@ -204,7 +204,7 @@ func (b *builder) descriptionOf(row devices.Row, method string) string {
 	case devices.ReadSecurity:
 		said = append(said, "The level that was set last is told as soon as the unit has confirmed it.")
 	case devices.Operate:
-		said = append(said, fmt.Sprintf("The unit begins it within %s after it was accepted, or never.", row.Expiry))
+		said = append(said, fmt.Sprintf("The unit begins it within %d seconds after it was accepted, or never.", int(row.Expiry.Seconds())))
 	case devices.OperateGroup:
 		said = append(said, "One command for each device, side by side, each with a record of its own. It is OK only if all did it; otherwise the answer names those that did not, and why.")
 	case devices.PlayScenario:
