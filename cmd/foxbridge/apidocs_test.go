@@ -1,8 +1,14 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -91,4 +97,63 @@ func TestBrowserAPIDocumentation(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, at.Scheme == "data" || at.Host == bridge.HTTP, "%s was asked for", u)
 	}
+}
+
+// linters accept or refuse the OpenAPI document in a file.
+func linters() map[string][]string {
+	return map[string][]string{
+		// Two of its rules are not for this API: what the vendor described and is not there yet
+		// never succeeds, and what everybody may read is refused to nobody.
+		"Redocly": {
+			"node_modules/@redocly/cli/bin/cli.js", "lint", "openapi.json", "--extends", "recommended-strict",
+			"--skip-rule", "operation-2xx-response", "--skip-rule", "operation-4xx-response",
+		},
+		"the OpenAPI Initiative's JSON Schema": {"openapi-schema.mjs"},
+	}
+}
+
+// The document as the program serves it is good in the eyes of others, and a worse one is not.
+func TestLintersAcceptTheOpenAPIDocument(t *testing.T) {
+	t.Parallel()
+	modules, ok := nodeModules(t)
+	if !ok {
+		t.Skip("the packages of .ci/npm are not installed")
+	}
+	bridge := serveProcess(t, t.TempDir())
+	status, text := get(t, "http://"+bridge.HTTP+"/openapi.json")
+	require.Equal(t, http.StatusOK, status)
+	var worse map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &worse))
+	delete(worse["paths"].(map[string]any)["/v2/limits"].(map[string]any)["get"].(map[string]any), "responses")
+	worse["paths"].(map[string]any)["/v2/limits"].(map[string]any)["get"].(map[string]any)["operationId"] = 7
+	bad, err := json.Marshal(worse)
+	require.NoError(t, err)
+
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(modules, filepath.Join(dir, "node_modules")))
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "node"))))
+	for name, lint := range linters() {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "openapi.json"), []byte(text), 0o600))
+		said, err := runNode(t, dir, lint)
+		require.NoError(t, err, "%s: %s", name, said)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "openapi.json"), bad, 0o600))
+		said, err = runNode(t, dir, lint)
+		require.Error(t, err, "%s: %s", name, said)
+		require.Contains(t, said, "operationId", name)
+	}
+}
+
+// runNode runs a script to its end. It is to do without a network.
+func runNode(t testing.TB, dir string, script []string) (said string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), nodeLimit)
+	defer cancel()
+	c := exec.CommandContext(ctx, "node", script...)
+	c.Dir = dir
+	c.Env = []string{
+		"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "NO_COLOR=1", "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true",
+		"HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1",
+	}
+	out, err := c.CombinedOutput()
+	return string(out), err
 }

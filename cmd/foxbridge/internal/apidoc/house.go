@@ -76,7 +76,7 @@ func ofScope(scope string) []requirement {
 	if scope != "" {
 		needed = []string{scope}
 	}
-	return []requirement{{schemeOAuth: needed}, {schemeBearer: needed}, {schemeQuery: []string{}}}
+	return []requirement{{schemeOAuth: needed}, {schemeBearer: []string{}}, {schemeQuery: []string{}}}
 }
 
 // ignoredBody is a body that may be there, and in which nothing but a token is looked for.
@@ -199,6 +199,8 @@ func (b *builder) descriptionOf(row devices.Row, method string) string {
 		said = append(said, "For scripts that send GET. What only reads may be repeated by anybody on the way, and this is not: use POST.")
 	}
 	switch row.Action {
+	case devices.NotYet:
+		said = append(said, "Described by the vendor, and not there yet.")
 	case devices.ListSites:
 		said = append(said, "Those that the person belongs to, and the application may reach.")
 	case devices.ReadSecurity:
