@@ -156,7 +156,7 @@ func knownMethod(method string) string {
 }
 
 // TokenIssued counts an access token. clientID is that of an authenticated client.
-func (m *Metrics) TokenIssued(clientID, grant string) {
+func (m *Metrics) TokenIssued(clientID, grant string, _ bool) {
 	m.tokensIssued.WithLabelValues(clientID, grant).Inc()
 }
 

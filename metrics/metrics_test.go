@@ -30,7 +30,7 @@ func exercise(t *testing.T, m *metrics.Metrics) {
 	m.RequestServed("/v2/client/site/items", "GET", 200, 20*time.Millisecond)
 	m.RequestServed("unmatched", "BREW", 404, time.Millisecond)
 	m.RequestServed("unmatched", "brew", 404, time.Millisecond)
-	m.TokenIssued("c1", "password")
+	m.TokenIssued("c1", "password", false)
 	m.Refused("wrong password")
 	m.CommandFinished("security", "armed", "done")
 	m.CommandAcknowledged("security", "armed", 300*time.Millisecond)

@@ -425,10 +425,12 @@ func (unwritable) Redeem(context.Context, oauth.Redemption) (oauth.Redeemed, err
 	return oauth.Redeemed{}, errBroken
 }
 
-func (unwritable) Issue(context.Context, oauth.Issuance) (int64, error) { return 0, errBroken }
-func (unwritable) AddSession(context.Context, oauth.Session) error      { return errBroken }
-func (unwritable) EndSession(context.Context, oauth.Hash) error         { return errBroken }
-func (unwritable) TouchSecret(context.Context, int64, time.Time) error  { return nil }
+func (unwritable) Issue(context.Context, oauth.Issuance) (oauth.NewGrant, error) {
+	return oauth.NewGrant{}, errBroken
+}
+func (unwritable) AddSession(context.Context, oauth.Session) error     { return errBroken }
+func (unwritable) EndSession(context.Context, oauth.Hash) error        { return errBroken }
+func (unwritable) TouchSecret(context.Context, int64, time.Time) error { return nil }
 func (unwritable) Revoke(context.Context, string, oauth.Hash, time.Time) error {
 	return errBroken
 }

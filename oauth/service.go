@@ -22,9 +22,11 @@ const (
 // Observer is told what happened, after it did. It never decides. Its methods are
 // called from many goroutines and must not block.
 type Observer interface {
-	// TokenIssued tells of a new pair of tokens. A repeated refresh that gets the
-	// pair it already had issues nothing.
-	TokenIssued(clientID, grant string)
+	// TokenIssued tells of a new pair of tokens, and whether it was wasteful. A repeated
+	// refresh that gets the pair it already had issues nothing.
+	TokenIssued(clientID, grant string, wasteful bool)
+	// Judged tells of a verdict other than VerdictFine, when it is new in its episode.
+	Judged(clientID, verdict string)
 	// Refused tells of a refusal by its Error.Reason.
 	Refused(reason string)
 }
@@ -47,6 +49,10 @@ type Options struct {
 	RefreshLifetime time.Duration // of a refresh token; each rotation starts it anew
 	Grace           time.Duration // in which a spent refresh token still gets its successor
 
+	Mode   Mode    // what is done about wasteful tokens; empty: ModeEnforce
+	Limits *Limits // of a personal application that has none of its own; nil: DefaultLimits
+	Lever  Lever   // how the policy switches an application off; empty: LeverOff
+
 	FailureLimit  int           // failed sign-ins of one account from one address, after which the pair waits
 	FailureWindow time.Duration // in which they count
 
@@ -65,6 +71,11 @@ func New(o Options) (*Service, error) {
 	orDefault(&o.AccessLifetime, DefaultAccessLifetime)
 	orDefault(&o.RefreshLifetime, DefaultRefreshLifetime)
 	orDefault(&o.Grace, DefaultGrace)
+	orDefault(&o.Mode, ModeEnforce)
+	orDefault(&o.Lever, LeverOff)
+	if o.Limits == nil {
+		o.Limits = new(DefaultLimits())
+	}
 	orDefault(&o.FailureLimit, DefaultFailureLimit)
 	orDefault(&o.FailureWindow, DefaultFailureWindow)
 	orDefault(&o.Retention, DefaultRetention)
@@ -102,6 +113,12 @@ func (o *Options) check() error {
 		return errors.New("option AccessLifetime is not longer than Grace")
 	case o.RefreshLifetime < o.AccessLifetime:
 		return errors.New("option RefreshLifetime is shorter than AccessLifetime")
+	case !slices.Contains([]Mode{ModeEnforce, ModeShadow, ModeOff}, o.Mode):
+		return errors.New("option Mode is none of enforce, shadow, off")
+	case !slices.Contains([]Lever{LeverOff, LeverDrain}, o.Lever):
+		return errors.New("option Lever is none of off, drain")
+	case !o.Limits.valid():
+		return errors.New("option Limits is not within 0 and 1000000")
 	case o.FailureLimit < 0:
 		return errors.New("option FailureLimit is negative")
 	case o.FailureWindow < time.Second:
@@ -121,8 +138,9 @@ func (s *Service) Scopes() []string { return slices.Clone(s.opts.Scopes) }
 // nobody is the Observer of a Service that has none.
 type nobody struct{}
 
-func (nobody) TokenIssued(string, string) {}
-func (nobody) Refused(string)             {}
+func (nobody) TokenIssued(string, string, bool) {}
+func (nobody) Judged(string, string)            {}
+func (nobody) Refused(string)                   {}
 
 // now is the time as a Store keeps it.
 func (s *Service) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
@@ -138,7 +156,8 @@ func (s *Service) refuse(clientID string, err error) error {
 }
 
 // Authenticate finds what an access token stands for. One that is malformed,
-// unknown, expired or revoked is an *Error with CodeInvalidToken.
+// unknown, expired or revoked is an *Error with CodeInvalidToken; so is one whose
+// application is switched off, with an Explanation.
 func (s *Service) Authenticate(ctx context.Context, accessToken string) (Access, error) {
 	if !isHex(accessToken, secretDigits) {
 		return Access{}, s.refuse("", invalidToken("access token malformed"))
@@ -147,6 +166,8 @@ func (s *Service) Authenticate(ctx context.Context, accessToken string) (Access,
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Access{}, s.refuse("", invalidToken("access token not live"))
+	case errors.Is(err, ErrOff):
+		return Access{}, s.refuse(access.ClientID, s.off(ctx, access.ClientID, CodeInvalidToken))
 	case err != nil:
 		return Access{}, fmt.Errorf("find access token: %w", err)
 	}
@@ -164,20 +185,31 @@ const (
 	sweepPasses = 100
 )
 
-// Sweep deletes what expired longer ago than Options.Retention, in short
+// Sweep deletes what expired longer ago than Options.Retention, and what the ledger
+// need not keep, in short
 // transactions, and returns how many rows it deleted. It is bounded: what it leaves,
 // the next one takes. An error ends it; what was deleted until then is counted.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	before := s.now().Add(-s.opts.Retention)
-	var total int
+	purged, err := sweepAll(func() (int, error) { return s.opts.Store.Purge(ctx, before, sweepRows) })
+	if err != nil {
+		return purged, fmt.Errorf("purge what expired before %s: %w", before.Format(time.RFC3339), err)
+	}
+	minutes, hours := s.now().Add(-KeepMinutes), s.now().Add(-KeepHours)
+	condensed, err := sweepAll(func() (int, error) { return s.opts.Store.Condense(ctx, minutes, hours, sweepRows) })
+	if err != nil {
+		return purged + condensed, fmt.Errorf("condense the issuance before %s: %w", minutes.Format(time.RFC3339), err)
+	}
+	return purged + condensed, nil
+}
+
+// sweepAll sweeps until no table has more, sweepPasses times at the most.
+func sweepAll(sweep func() (int, error)) (total int, err error) {
 	for range sweepPasses {
-		n, err := s.opts.Store.Purge(ctx, before, sweepRows)
+		n, err := sweep()
 		total += n
-		if err != nil {
-			return total, fmt.Errorf("purge what expired before %s: %w", before.Format(time.RFC3339), err)
-		}
-		if n < sweepRows {
-			break // no table had more
+		if err != nil || n < sweepRows {
+			return total, err
 		}
 	}
 	return total, nil

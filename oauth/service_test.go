@@ -173,7 +173,9 @@ func (broken) Access(context.Context, oauth.Hash, time.Time) (oauth.Access, erro
 // late is a Store that fails after the client has authenticated.
 type late struct{ oauth.Store }
 
-func (late) Issue(context.Context, oauth.Issuance) (int64, error) { return 0, errBroken }
+func (late) Issue(context.Context, oauth.Issuance) (oauth.NewGrant, error) {
+	return oauth.NewGrant{}, errBroken
+}
 
 func (late) Rotate(context.Context, oauth.Rotation) (oauth.Rotated, error) {
 	return oauth.Rotated{}, errBroken

@@ -25,7 +25,8 @@ func (a attempt) who() string {
 
 // signIn checks a username and password, and that accept takes the user. Every other
 // pair gets the same refusal at the same cost, one verification: an unknown user, a
-// wrong password, and the right one of somebody whom accept does not take.
+// wrong password, and the right one of somebody whom accept does not take or whose
+// account is disabled.
 //
 // After FailureLimit failures within FailureWindow, one account waits at one
 // address. Both the count before the verification and the one after it tell: of a
@@ -53,7 +54,7 @@ func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) boo
 		// A caller that hangs up now must not escape the count.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 		defer cancel()
-		if right && accept(u) {
+		if right && u.DisabledAt.IsZero() && accept(u) {
 			return s.countRight(ctx, key)
 		}
 		return s.countWrong(ctx, key)

@@ -20,6 +20,8 @@ type AuthError struct {
 	Code        string // error in the envelope
 	Description string
 	Challenge   string // WWW-Authenticate; empty for none
+	URI         string // error_uri: a page that tells more; empty for none
+	Explanation any    // tells programs more, as JSON; nil for none
 }
 
 // Error gives the code and the description.
@@ -32,6 +34,8 @@ type envelope struct {
 	Payload          any    `json:"payload,omitempty"`
 	Error            string `json:"error,omitempty"`
 	ErrorDescription string `json:"error_description,omitempty"`
+	ErrorURI         string `json:"error_uri,omitempty"`
+	Explanation      any    `json:"explanation,omitempty"`
 }
 
 // items is the payload of a list: never null.
@@ -113,7 +117,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if auth.Challenge != "" {
 			w.Header().Set("WWW-Authenticate", auth.Challenge)
 		}
-		h.ko(w, r, auth.Status, auth.Code, auth.Description)
+		h.write(w, r, auth.Status, envelope{
+			Status: "KO", Timestamp: h.now().Unix(), Error: auth.Code, ErrorDescription: auth.Description,
+			ErrorURI: auth.URI, Explanation: auth.Explanation,
+		})
 	case errors.As(err, &refusal):
 		retryAfter(w, refusal.RetryAfter)
 		if refusal.Scope != "" {

@@ -40,6 +40,7 @@ func scanGrant(row pgx.CollectableRow) (g oauth.Grant, err error) {
 func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error) {
 	var codes, grants int64
 	b := &pgx.Batch{}
+	lockClient(b, clientID)
 	b.Queue(`
 		UPDATE oauth_codes SET expires_at = $1
 		WHERE user_id = $2 AND client_id = $3 AND grant_id IS NULL AND expires_at > $1`,

@@ -17,7 +17,10 @@ import (
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	oauthtest.Run(t, func(t testing.TB) oauth.Store { return oauthpgx.New(migrationstest.Postgres(t)) })
+	oauthtest.Run(t, func(t testing.TB) oauth.Store {
+		db := migrationstest.Postgres(t)
+		return deleting{oauthpgx.New(db), db}
+	})
 }
 
 // Several processes on one database keep the same promises as one.
@@ -32,7 +35,7 @@ func TestStoresOfSeveralProcesses(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, db.Close()) })
 			all.stores = append(all.stores, oauthpgx.New(db))
 		}
-		return all
+		return deleting{all, first}
 	})
 }
 
@@ -90,7 +93,7 @@ func (p *processes) Clients(ctx context.Context, after string, limit int) ([]oau
 	return p.next().Clients(ctx, after, limit)
 }
 
-func (p *processes) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
+func (p *processes) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
 	return p.next().Issue(ctx, i)
 }
 

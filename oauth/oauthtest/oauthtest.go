@@ -16,7 +16,8 @@ import (
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
-// Run runs the suite. open returns an empty store, which lives as long as its t.
+// Run runs the suite. open returns an empty store, which lives as long as its t and is
+// a Deleter too.
 // The tests of the suite are parallel.
 func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 	for _, subject := range []struct {
@@ -41,6 +42,13 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Changes", changes()},
 		{"Failures", failures()},
 		{"Purge", purges()},
+		{"Wasteful", wasteful()},
+		{"Switch", switches()},
+		{"Episode", episodes()},
+		{"Interventions", interventions()},
+		{"Condense", condensations()},
+		{"Disabled", disablings()},
+		{"Status", statuses()},
 		{"Context", contexts()},
 		{"Model", map[string]func(*testing.T, *bench){"agrees": model}},
 	} {
@@ -224,9 +232,9 @@ func (b *bench) issueOwn() family {
 
 func (b *bench) issues(i oauth.Issuance) family {
 	b.t.Helper()
-	id, err := b.Issue(b.t.Context(), i)
+	new, err := b.Issue(b.t.Context(), i)
 	require.NoError(b.t, err)
-	return family{i, id}
+	return family{i, new.ID}
 }
 
 // rotation asks to spend old, one of f's refresh tokens, for a new pair.
@@ -357,7 +365,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 			pending.Status = oauth.Pending
 			require.NoError(t, b.AddClient(t.Context(), pending))
 			pending = b.hasClient(pending)
-			code := b.code(pending)
+			code := b.code(b.commercial())
 			before := b.counts()
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -387,6 +395,26 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"Access":      func() error { _, err := b.Access(ctx, f.Access, start()); return err },
 				"Failures":    func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
 				"AddFailure":  func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
+				"SwitchOff": func() error {
+					_, err := b.SwitchOff(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
+					return err
+				},
+				"Reactivate": func() error {
+					_, err := b.Reactivate(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
+					return err
+				},
+				"OffBy":     func() error { _, err := b.OffBy(ctx, f.ClientID); return err },
+				"Verdicts":  func() error { _, err := b.Verdicts(ctx, f.ClientID, 0, 1); return err },
+				"SetLimits": func() error { return b.SetLimits(ctx, f.ClientID, &oauth.Limits{Hour: 1}) },
+				"LimitsOf":  func() error { _, err := b.LimitsOf(ctx, f.ClientID); return err },
+				"IssuanceMinutes": func() error {
+					_, err := b.IssuanceMinutes(ctx, start(), "", 1)
+					return err
+				},
+				"IssuanceOf":  func() error { _, err := b.IssuanceOf(ctx, f.ClientID, start(), time.Hour); return err },
+				"Standing":    func() error { _, err := b.Standing(ctx, f.ClientID, start()); return err },
+				"Condense":    func() error { _, err := b.Condense(ctx, start(), start(), 1); return err },
+				"SetDisabled": func() error { return b.SetDisabled(ctx, f.UserID, true, start()) },
 				"Purge":       func() error { _, err := b.Purge(ctx, start().Add(100*refreshLife), 100); return err },
 			} {
 				err := call()

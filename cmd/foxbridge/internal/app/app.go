@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	}
 	a.onStop(func(context.Context) error { return a.public.release() })
 	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: m, devices: m, commits: m.Committed}, now: now, log: o.Logger,
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: authorizationObserver{m, o.Logger}, devices: m, commits: m.Committed}, now: now, log: o.Logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.public.release())

@@ -69,6 +69,7 @@ func callerBy(authorization *oauthhttp.Handler) func(*http.Request) (devices.Cal
 			return devices.Caller{}, &devicehttp.AuthError{
 				Status: oauthhttp.BearerStatus(refusal), Code: refusal.Code,
 				Description: refusal.Description, Challenge: authorization.WWWAuthenticate(refusal),
+				URI: refusal.URI, Explanation: oauthhttp.Explain(refusal),
 			}
 		}
 		if err != nil {

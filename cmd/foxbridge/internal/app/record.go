@@ -96,6 +96,8 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	authorization, err := oauth.New(oauth.Options{
 		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now,
 		Issuer: o.issuer, Scopes: devices.Scopes(),
+		Mode: oauth.Mode(cfg.IssuanceMode), Lever: oauth.Lever(cfg.IssuanceLever),
+		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay},
 	})
 	if err != nil {
 		return nil, err

@@ -51,6 +51,11 @@ type Config struct {
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 
+	IssuanceMode  string `key:"issuance-mode" default:"enforce" oneof:"enforce shadow off" doc:"What is done about wasteful access tokens: one is wasteful if the same application and person held another one with more than five minutes left when it was issued. enforce switches a personal application off when it asks for more of them than it is allowed; shadow counts and records what enforce would have done; off does not count."`
+	IssuanceLever string `key:"issuance-lever" default:"off" oneof:"off drain" doc:"How an application is switched off. Either way it gets no new tokens; with off its live ones are refused at once, with drain its access tokens work until they expire."`
+	IssuanceHour  int    `key:"issuance-hour" default:"20" min:"0" max:"1000000" doc:"How many wasteful access tokens a personal application is issued in a rolling hour; it is switched off when it asks for another one. 0 means no limit. foxbridge app limits gives one application its own."`
+	IssuanceDay   int    `key:"issuance-day" default:"100" min:"0" max:"1000000" doc:"The same for a rolling day."`
+
 	HTTPConnections int    `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
 	TrustedProxies  string `key:"trusted-proxies" default:"" format:"networks" doc:"Networks of reverse proxies whose X-Forwarded-For is believed, as addresses or CIDR with commas between. Failed sign-ins are counted by a client's address: behind a proxy that is not named here, everybody has the same."`
 

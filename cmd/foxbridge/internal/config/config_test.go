@@ -53,7 +53,8 @@ func TestDefaultsAreValid(t *testing.T) {
 	want := config.Config{
 		HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", Operator: "127.0.0.1:9464",
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
-		LaneDepth: 16, CommandBudget: 120, SecurityBudget: 30, PasswordQueue: 64, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		LaneDepth: 16, CommandBudget: 120, SecurityBudget: 30, PasswordQueue: 64,
+		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, HTTPConnections: 10_000, MQTTConnections: 10_000,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
 	}
 	require.Empty(t, cmp.Diff(want, c))
@@ -158,6 +159,15 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 			require.ErrorContains(t, err, tc.want)
 		})
 	}
+}
+
+// off is a word in a file, and not YAML's false.
+func TestOffIsAWord(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, source{file: "issuance-mode: off\nissuance-lever: off\n"})
+	require.NoError(t, err)
+	require.NoError(t, c.Validate())
+	require.Equal(t, "off", c.IssuanceMode)
 }
 
 func TestClientsVariablesAreTolerated(t *testing.T) {
