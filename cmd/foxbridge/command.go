@@ -59,8 +59,9 @@ func newRoot(p process) *cobra.Command {
 	}
 	root.AddCommand(
 		serveCommand(p), migrateCommand(p), demoCommand(p), simulateCommand(p), versionCommand(),
-		group("user", "People with an account", userAddCommand(p), userListCommand(p)),
+		group("user", "People with an account", userAddCommand(p), userListCommand(p), userDisableCommand(p), userEnableCommand(p)),
 		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p),
+			appHistoryCommand(p), appLimitsCommand(p), appDeactivateCommand(p), appReactivateCommand(p),
 			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretRemoveCommand(p))),
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p)),
 		group("unit", "HomeControl units, the boxes in the homes", unitAddCommand(p), unitListCommand(p)),

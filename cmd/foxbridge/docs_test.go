@@ -99,6 +99,15 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// The commands of the page about switching off work as they are printed there.
+func TestIssuancePageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	answers := shell(t, t.TempDir(), strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
+	require.Regexp(t, `(?s)hour +20\nday +100\nown +false.*hour +40\nday +200\nown +true.*own +false`, answers)
+	require.Regexp(t, `switch_off +operator +It floods the gate with commands\.`, answers)
+	require.Regexp(t, `(?s)disabled +true.*disabled +false`, answers)
+}
+
 // A unit can be played by hand as the page of the protocol shows.
 func TestUnitProtocolPageTellsTheTruth(t *testing.T) {
 	t.Parallel()

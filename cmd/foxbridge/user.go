@@ -23,11 +23,12 @@ type user struct {
 	Email     string    `json:"email"`
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
+	Disabled  bool      `json:"disabled,omitempty"`
 	Password  string    `json:"password,omitempty"` // only of a new user, and only if it was made up
 }
 
 func userOf(u oauth.User) user {
-	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt}
+	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt, Disabled: !u.DisabledAt.IsZero()}
 }
 
 func userAddCommand(p process) *cobra.Command {
