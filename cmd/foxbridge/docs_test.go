@@ -277,6 +277,8 @@ func TestEveryPageIsRead(t *testing.T) {
 	run := map[string]bool{
 		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
 		"docs/script.md": true, "docs/account-linking.md": true,
+		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
+		"docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
