@@ -39,6 +39,14 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Connected", connections()},
 		{"Sessions", sessions()},
 		{"Changes", changes()},
+		{"Notes", notes()},
+		{"ChangePassword", passwordChanges()},
+		{"Accounts", accounts()},
+		{"Browsers", browsers()},
+		{"AppPasswords", appPasswords()},
+		{"Requests", requests()},
+		{"Uses", grantUses()},
+		{"AccountContexts", accountContexts()},
 		{"Failures", failures()},
 		{"Purge", purges()},
 		{"Context", contexts()},
@@ -367,7 +375,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"User":        func() error { _, err := b.User(ctx, f.UserID); return err },
 				"Users":       func() error { _, err := b.Users(ctx, 0, 1); return err },
 				"AddClient":   func() error { return b.AddClient(ctx, oauth.Client{ID: "new", OwnerID: f.UserID}) },
-				"Decide":      func() error { return b.Decide(ctx, pending.ID, oauth.Active) },
+				"Decide":      func() error { return b.Decide(ctx, pending.ID, oauth.Active, "") },
 				"AddSecret":   func() error { return b.AddSecret(ctx, pending.ID, oauth.Secret{Hash: b.hash()}) },
 				"RemoveSecret": func() error {
 					return b.RemoveSecret(ctx, pending.ID, pending.Secrets[0].ID)
