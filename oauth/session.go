@@ -11,21 +11,39 @@ import (
 // SessionLifetime is how long a browser stays signed in.
 const SessionLifetime = 14 * 24 * time.Hour
 
-// SignIn checks a person's name and password and begins a session. The secret is the
-// value of the session's cookie; each sign-in has a new one. It refuses as the
-// password grant does, and counts as that does.
-func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (u User, secret string, err error) {
-	u, err = s.signIn(ctx, attempt{email, password, address, Client{}}, func(User) bool { return true })
+// SignedIn is where a sign-in has come to.
+type SignedIn struct {
+	User    User
+	Secret  string // value of the session's cookie; each sign-in has a new one. Empty: no session yet
+	Pending string // then: for Pending and what completes a sign-in, from this browser
+}
+
+// SignIn checks a person's name and password and begins a session, or, of somebody
+// who has a second factor, leaves the sign-in pending. It refuses as the password
+// grant does, and counts as that does.
+func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (SignedIn, error) {
+	u, err := s.signIn(ctx, attempt{email, password, address, Client{}}, func(User) bool { return true })
 	if err != nil {
-		return User{}, "", s.refuse("", err)
+		return SignedIn{}, s.refuse("", err)
 	}
-	secret = NewSecret()
-	now := s.now()
-	err = s.opts.Store.AddSession(ctx, Session{Hash: HashOf(secret), UserID: u.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)})
+	factors, err := s.Factors(ctx, u.ID)
 	if err != nil {
-		return User{}, "", fmt.Errorf("begin session of user %d: %w", u.ID, err)
+		return SignedIn{}, err
 	}
-	return u, secret, nil
+	if factors.Any() {
+		return s.leavePending(u)
+	}
+	return s.beginSession(ctx, u)
+}
+
+// beginSession begins a session of somebody who has shown who it is.
+func (s *Service) beginSession(ctx context.Context, u User) (SignedIn, error) {
+	secret, now := NewSecret(), s.now()
+	err := s.opts.Store.AddSession(ctx, Session{Hash: HashOf(secret), UserID: u.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)})
+	if err != nil {
+		return SignedIn{}, fmt.Errorf("begin session of user %d: %w", u.ID, err)
+	}
+	return SignedIn{User: u, Secret: secret}, nil
 }
 
 // Session finds who is signed in. A secret that is none, or whose session is over, is

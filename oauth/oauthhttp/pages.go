@@ -25,6 +25,9 @@ var pageTemplates embed.FS
 //go:embed messages/*.json
 var pageMessages embed.FS
 
+//go:embed static/*
+var pageAssets embed.FS
+
 // Site is a home that a person can reach.
 type Site struct {
 	ID    int64
@@ -90,8 +93,12 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pages: %w", err)
 	}
+	assets, err := fs.Sub(pageAssets, "static")
+	if err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
 	p.web, err = web.New(web.Options{
-		Templates: []fs.FS{templates}, Messages: []fs.FS{messages},
+		Templates: []fs.FS{templates}, Messages: []fs.FS{messages}, Assets: []fs.FS{assets},
 		Secure: o.Secure, Logger: o.Logger, Header: header,
 	})
 	if err != nil {
@@ -121,6 +128,8 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
+	routes = append(routes, p.secondPages()...)
+	routes = append(routes, p.securityPages()...)
 	for _, route := range append(routes, p.appPages()...) {
 		p.handle(r, route.path, route.page)
 	}
@@ -232,7 +241,7 @@ func header(r *http.Request) web.Header {
 	return web.Header{
 		Person:  v.user.Name,
 		SignOut: pathSignOut, SignOutToken: web.FormToken(v.secret, formSignOut),
-		Links: []web.Link{{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}},
+		Links: []web.Link{{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}, {Path: pathSecurity, Label: "nav.security"}},
 	}
 }
 
@@ -315,9 +324,10 @@ func refusalKeys() map[string]string {
 
 // dynamicKeys are the messages that no template names.
 func dynamicKeys() []string {
-	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps"}
+	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps", "nav.security"}
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
+	keys = append(append(keys, secondKeys()...), factorKeys()...)
 	return append(append(keys, signInKeys()...), appKeys()...)
 }
