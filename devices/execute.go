@@ -50,18 +50,23 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 	if err != nil {
 		return Command{}, err
 	}
-	if err := s.spend(c, r.Kind); err != nil {
+	if err := s.spend(ctx, c, r.Kind); err != nil {
 		return Command{}, err
 	}
 	lane, err := s.lanes.enter(place{r.SiteID, r.DeviceID})
 	if err != nil {
+		s.budget.Return(ctx, c, r.Kind)
 		return Command{}, err
 	}
-	command, flight, err := s.accept(ctx, lane, c, r, row, target, key)
+	accepted, flight, err := s.accept(ctx, lane, c, r, row, target, key)
+	if !accepted.New { // a repeat, or nothing at all
+		s.budget.Return(ctx, c, r.Kind)
+	}
 	if err != nil {
 		s.lanes.leave(lane)
 		return Command{}, err
 	}
+	command := accepted.Command
 	answer := s.await(command, flight, lane)
 	if r.Async {
 		return command, nil
@@ -76,15 +81,15 @@ func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, er
 
 // accept writes the intent and sends it, in the lane's turn, so that commands to
 // one device are sent in the order in which they were accepted.
-func (s *Service) accept(ctx context.Context, l *lane, c Caller, r Request, row Row, target Target, key *[32]byte) (Command, *flight, error) {
+func (s *Service) accept(ctx context.Context, l *lane, c Caller, r Request, row Row, target Target, key *[32]byte) (Accepted, *flight, error) {
 	if err := l.takeTurn(ctx); err != nil {
-		return Command{}, nil, err
+		return Accepted{}, nil, err
 	}
 	defer l.passTurn()
 
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Command{}, nil, fmt.Errorf("draw command id: %w", err)
+		return Accepted{}, nil, fmt.Errorf("draw command id: %w", err)
 	}
 	now := s.now()
 	command := Command{
@@ -102,17 +107,18 @@ func (s *Service) accept(ctx context.Context, l *lane, c Caller, r Request, row 
 	accepted, err := s.writeIntent(ctx, Intent{Command: command, Key: key, KeySince: now.Add(-keyLife), JoinSince: now.Add(-joinWindow)})
 	if err != nil {
 		s.flights.leave(f)
-		return Command{}, nil, err
+		return Accepted{}, nil, err
 	}
 	if !accepted.New {
 		s.flights.leave(f)
-		return s.repeat(ctx, accepted.Command)
+		command, f, err := s.repeat(ctx, accepted.Command)
+		return Accepted{Command: command}, f, err
 	}
 	if command.Outcome == Offline {
 		s.observer.CommandFinished(string(command.Kind), command.Operation, string(Offline))
-		return command, f, nil
+		return Accepted{Command: command, New: true}, f, nil
 	}
-	return s.send(ctx, command, target.Unit.Link.ClockOffset), f, nil
+	return Accepted{Command: s.send(ctx, command, target.Unit.Link.ClockOffset), New: true}, f, nil
 }
 
 func (s *Service) writeIntent(ctx context.Context, i Intent) (Accepted, error) {
@@ -219,17 +225,6 @@ func (s *Service) target(ctx context.Context, c Caller, r Request) (Target, erro
 		return Target{}, fmt.Errorf("find device %d of site %d: %w", r.DeviceID, r.SiteID, err)
 	}
 	return target, nil
-}
-
-func (s *Service) spend(c Caller, kind Kind) error {
-	purse := s.commandBudget
-	if kind == Security {
-		purse = s.securityBudget
-	}
-	if wait := purse.spend(spender{c.UserID, c.ClientID}, s.now()); wait > 0 {
-		return &Refusal{Code: BudgetSpent, Text: "The application sends too many commands", RetryAfter: wait}
-	}
-	return nil
 }
 
 func keyHash(key string) (*[32]byte, error) {

@@ -24,9 +24,8 @@ type Options struct {
 	Wait time.Duration
 	// LaneDepth is how many commands to one device may be unanswered at once.
 	LaneDepth int
-	// CommandBudget limits what one application may command for one person, and
-	// SecurityBudget the same for the alarm alone: neither spends the other.
-	CommandBudget, SecurityBudget Budget
+	// Budget is what a new command is taken from. Nil: there is no limit.
+	Budget Budget
 }
 
 // Observer is told what became of commands. Its methods return at once and may be
@@ -50,11 +49,10 @@ type Service struct {
 	observer Observer
 	wait     time.Duration
 
-	commandBudget  *budgets
-	securityBudget *budgets
-	lanes          lanes
-	flights        flights
-	background     sync.WaitGroup // one for each command whose outcome is being awaited
+	budget     Budget
+	lanes      lanes
+	flights    flights
+	background sync.WaitGroup // one for each command whose outcome is being awaited
 }
 
 // How long things stay.
@@ -73,12 +71,14 @@ func New(o Options) *Service {
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
+	if o.Budget == nil {
+		o.Budget = unlimited{}
+	}
 	return &Service{
 		store: o.Store, now: o.Now, log: o.Logger, observer: o.Observer, wait: o.Wait,
-		commandBudget:  newBudgets(o.CommandBudget),
-		securityBudget: newBudgets(o.SecurityBudget),
-		lanes:          lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
-		flights:        flights{aloft: map[string]*flight{}},
+		budget:  o.Budget,
+		lanes:   lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
+		flights: flights{aloft: map[string]*flight{}},
 	}
 }
 

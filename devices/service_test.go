@@ -562,23 +562,86 @@ func TestALastWillThatComesLateChangesNothing(t *testing.T) {
 	require.Zero(t, n)
 }
 
-func TestBudgetOfTheAlarmIsItsOwn(t *testing.T) {
-	h := newHouse(t, func(o *devices.Options) {
-		o.CommandBudget = devices.Budget{Burst: 1, PerMinute: 1}
-		o.SecurityBudget = devices.Budget{Burst: 1, PerMinute: 1}
-	})
+// purse is a Budget that a test fills.
+type purse struct {
+	mu   sync.Mutex
+	left map[devices.Kind]int
+}
+
+const purseWait = 7 * time.Second
+
+func (p *purse) Spend(_ context.Context, _ devices.Caller, kind devices.Kind) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left[kind] == 0 {
+		return purseWait
+	}
+	p.left[kind]--
+	return 0
+}
+
+func (p *purse) Return(_ context.Context, _ devices.Caller, kind devices.Kind) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left[kind]++
+}
+
+func (p *purse) has(kind devices.Kind) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left[kind]
+}
+
+func TestACommandIsSpentFromTheBudgetOfItsKind(t *testing.T) {
+	p := &purse{left: map[devices.Kind]int{devices.Shutter: 1, devices.Security: 1}}
+	h := newHouse(t, func(o *devices.Options) { o.Budget = p })
 	for _, r := range []devices.Request{h.open(), h.arm()} {
 		answer := h.begin(r)
 		h.done(h.order())
-		require.Equal(t, devices.Done, (<-answer).Outcome, "a spent command budget does not lock a person out of the alarm")
+		require.Equal(t, devices.Done, (<-answer).Outcome)
 		_, err := h.Execute(t.Context(), h.owner, r)
 		require.Equal(t, devices.BudgetSpent, refusal(t, err))
+		var refused *devices.Refusal
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, purseWait, refused.RetryAfter)
 	}
 	h.nothingSent()
-	h.clock.Advance(time.Minute)
-	answer := h.begin(h.open())
-	h.done(h.order())
-	require.Equal(t, devices.Done, (<-answer).Outcome, "the budget fills again")
+}
+
+func TestWhatIsNoNewCommandCostsNothing(t *testing.T) {
+	p := &purse{left: map[devices.Kind]int{devices.Shutter: 10}}
+	h := newHouse(t, func(o *devices.Options) { o.Budget, o.LaneDepth = p, 2 })
+	first := h.begin(h.open())
+	order := h.order()
+	require.Equal(t, 9, p.has(devices.Shutter))
+	joined := h.begin(h.open())
+	h.intents(2)
+	require.Eventually(t, func() bool { return p.has(devices.Shutter) == 9 }, 5*time.Second, time.Millisecond, "a repeat joins for nothing")
+	_, err := h.Execute(t.Context(), h.owner, h.open())
+	require.Equal(t, devices.LaneFull, refusal(t, err))
+	require.Equal(t, 9, p.has(devices.Shutter), "a full lane")
+	h.done(order)
+	require.Equal(t, devices.Done, (<-first).Outcome)
+	require.Equal(t, devices.Done, (<-joined).Outcome)
+
+	keyed := h.open()
+	keyed.Key = "k"
+	for range 3 {
+		answer := h.begin(keyed)
+		select {
+		case o := <-h.sent:
+			h.done(o)
+			<-answer
+		case <-answer:
+		}
+		require.Equal(t, 8, p.has(devices.Shutter), "a repeat by its key")
+	}
+	keyed.Operation = "close"
+	_, err = h.Execute(t.Context(), h.owner, keyed)
+	require.Equal(t, devices.KeyReuse, refusal(t, err))
+	_, err = h.Execute(t.Context(), h.other, h.open())
+	require.Equal(t, devices.NoSuch, refusal(t, err))
+	require.Equal(t, 8, p.has(devices.Shutter), "a refusal")
 }
 
 func TestForeignAndUnknownAreTheSame(t *testing.T) {

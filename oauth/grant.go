@@ -35,6 +35,10 @@ func (s *Service) Token(ctx context.Context, req TokenRequest) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, s.refuse("", err)
 	}
+	// Only now: with a wrong secret nobody spends what is another's.
+	if err := s.admit(ctx, client, req.Address); err != nil {
+		return Tokens{}, err
+	}
 	return s.issue(ctx, client, req)
 }
 

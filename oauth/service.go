@@ -40,6 +40,9 @@ type Options struct {
 	Observer  Observer         // nil: nobody is told
 	Now       func() time.Time // the clock; nil: time.Now
 
+	// Admit limits the requests of each application. Nil: all are admitted.
+	Admit Admit
+
 	// Issuer is the address of the server, without a slash at its end: the issuer of RFC
 	// 8414 section 2, and iss of RFC 9207.
 	Issuer string
@@ -86,6 +89,9 @@ func New(o Options) (*Service, error) {
 	if o.SealKey == nil {
 		o.SealKey = make([]byte, SealKeySize)
 		rand.Read(o.SealKey)
+	}
+	if o.Admit == nil {
+		o.Admit = admitAll
 	}
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("configure the authorization server: %w", err)

@@ -95,6 +95,9 @@ func TestBrowser(t *testing.T) {
 	c.open(t, foxbridge+"/oauth2/authorize?response_type=code&client_id="+comfort.ClientID+"&redirect_uri=https%3A%2F%2Fevil.example.com%2F&state=s")
 	require.Equal(t, bridge.HTTP, strings.Split(c.at(t), "/")[2])
 	c.look(t, "refused")
+	c.open(t, foxbridge+"/devv/apps")
+	require.Contains(t, c.text(t), "Page not found")
+	c.look(t, "not-found")
 }
 
 // What people see of the applications that they register themselves.
@@ -165,7 +168,13 @@ func TestBrowserMyApplications(t *testing.T) {
 	c.open(t, foxbridge+"/dev/apps")
 	c.look(t, "my-applications-three")
 
-	c.press(t, "form[action='/signout'] button")
+	e.run(t, &requested, "app", "request", "--owner", e.username, "--name", "Unwanted", "--redirect-uri", redirectURI)
+	e.run(t, nil, "app", "reject", requested.ClientID)
+	c.open(t, foxbridge+"/dev/apps/"+requested.ClientID)
+	c.look(t, "application-rejected")
+	c.open(t, foxbridge+"/signout")
+	c.look(t, "sign-out")
+	c.press(t, "main form[action='/signout'] button")
 	c.look(t, "signed-out")
 	c.open(t, foxbridge+"/dev/apps")
 	require.Contains(t, c.at(t), foxbridge+"/signin", "for who is signed in")

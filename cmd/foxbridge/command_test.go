@@ -50,6 +50,12 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"serve", "--public-url", "http://home.example.com"},
 		{"demo", "--command-wait", "5s"},
 		{"migrate", "--database-url", "mysql://x"},
+		{"policy", "simulate", "--clients", "0"},
+		{"policy", "simulate", "--clients", "100001"},
+		{"policy", "simulate", "--days", "367"},
+		{"policy", "simulate", "--seed", "-1"},
+		{"policy", "simulate", "--policy", "/nowhere"},
+		{"policy", "simulate", "more"},
 		{"version", "--nonsense"},
 	} {
 		code, stdout, stderr := execute(t, "", args...)

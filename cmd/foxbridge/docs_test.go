@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/metrics"
 )
 
 // blocks gives the code blocks of a page that are marked with this word. "sh" marks
@@ -99,6 +102,111 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// The scripts of the page for their authors get through what years bring: an access
+// token that has ended, and a refresh token that has.
+func TestScriptPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	for language, interpreter := range map[string]string{"sh": "", "python": ". ./demo.env; python3 script.py"} {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			demo := launchDemo(t, dir)
+			script := strings.Join(blocks(t, "docs/script.md", language), "\n")
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "script.py"), []byte(script), 0o600))
+			if interpreter != "" {
+				script = interpreter
+			}
+			kept := filepath.Join(dir, "token.json")
+			tokens := func() (access, refresh string) {
+				text, err := os.ReadFile(kept)
+				require.NoError(t, err)
+				var pair linked
+				require.NoError(t, json.Unmarshal(text, &pair))
+				return pair.AccessToken, pair.RefreshToken
+			}
+			spoil := func(dead ...string) {
+				text, err := os.ReadFile(kept)
+				require.NoError(t, err)
+				for _, token := range dead {
+					text = bytes.ReplaceAll(text, []byte(token), []byte(strings.Repeat("0", len(token))))
+				}
+				require.NoError(t, os.WriteFile(kept, text, 0o600))
+			}
+			run := func() {
+				t.Helper()
+				answers := shell(t, dir, script)
+				require.Contains(t, answers, "armed")
+				require.Regexp(t, `["']request["']: ?["']OK["']`, answers)
+				require.NotContains(t, answers, "invalid_token")
+			}
+
+			run()
+			info, err := os.Stat(kept)
+			require.NoError(t, err)
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+			access, refresh := tokens()
+			run()
+			again, _ := tokens()
+			require.Equal(t, access, again, "a token is kept")
+
+			spoil(access)
+			run()
+			renewed, next := tokens()
+			require.NotEqual(t, access, renewed)
+			require.NotEqual(t, refresh, next)
+
+			spoil(renewed, next)
+			run()
+			anew, _ := tokens()
+			require.NotEqual(t, renewed, anew)
+			require.Equal(t, exitOK, demo.stop(t))
+		})
+	}
+}
+
+// The applications of the page about account linking can be registered as it says, and
+// the tests that it names are there.
+func TestAccountLinkingPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data >/dev/null")
+	shell(t, dir, strings.Join(blocks(t, "docs/account-linking.md", "sh"), "\n"))
+	listed := shell(t, dir, "foxbridge app list --data-dir ./data")
+	require.Regexp(t, `(?m)Foxbridge for Alexa +commercial +active`, listed)
+	require.Regexp(t, `(?m)Foxbridge for Google Home +commercial +active`, listed)
+
+	page, err := os.ReadFile("../../docs/account-linking.md")
+	require.NoError(t, err)
+	there := testsOfRepository(t)
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
+	require.Greater(t, len(named), 20)
+	for _, test := range named {
+		require.True(t, there[test[1]], "there is no %s", test[1])
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| .* \| held by \|\n\|[-|]+\|\n((?:\|.*\n)+)`).FindAllStringSubmatch(string(page), -1) {
+		for line := range strings.Lines(row[1]) {
+			require.Contains(t, line, "`Test", "no test holds this")
+		}
+	}
+}
+
+// testsOfRepository are the names of all test functions.
+func testsOfRepository(t testing.TB) map[string]bool {
+	t.Helper()
+	names, function := make(map[string]bool), regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	require.NoError(t, filepath.WalkDir(filepath.Join("..", ".."), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, found := range function.FindAllStringSubmatch(string(text), -1) {
+			names[found[1]] = true
+		}
+		return err
+	}))
+	return names
+}
+
 // A unit can be played by hand as the page of the protocol shows.
 func TestUnitProtocolPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
@@ -151,15 +259,30 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, bridge.stop(t))
 }
 
+// The simulation ends as the page of the issuance policy says, and its policy file is one.
+func TestIssuancePageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	printed := shell(t, dir, strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
+	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), printed)
+
+	_, err := metrics.ParsePolicy([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
+	require.NoError(t, err)
+}
+
 // No page has a command that no test runs, a link to nothing, or a metric that there
 // is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
-	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/unit-protocol.md": true}
+	run := map[string]bool{
+		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
+		"docs/script.md": true, "docs/account-linking.md": true,
+	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
-	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total"
+	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)
@@ -168,7 +291,7 @@ func TestEveryPageIsRead(t *testing.T) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		if !run[name] {
-			require.Empty(t, blocks(t, name, "(?:sh|console)"), "%s has commands that no test runs", name)
+			require.Empty(t, blocks(t, name, "(?:sh|console|python)"), "%s has commands that no test runs", name)
 		}
 		for _, metric := range regexp.MustCompile("foxbridge_[a-z_]+").FindAllString(string(text), -1) {
 			require.Contains(t, exported, metric, name)

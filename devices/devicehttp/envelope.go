@@ -14,12 +14,13 @@ import (
 )
 
 // AuthError says that a request carries no token, or not a right one (RFC 6750
-// section 3.1).
+// section 3.1), or that its sender has to wait before the next.
 type AuthError struct {
 	Status      int
 	Code        string // error in the envelope
 	Description string
-	Challenge   string // WWW-Authenticate; empty for none
+	Challenge   string        // WWW-Authenticate; empty for none
+	RetryAfter  time.Duration // when a repeat may succeed; zero if the request itself is wrong
 }
 
 // Error gives the code and the description.
@@ -113,6 +114,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if auth.Challenge != "" {
 			w.Header().Set("WWW-Authenticate", auth.Challenge)
 		}
+		retryAfter(w, auth.RetryAfter)
 		h.ko(w, r, auth.Status, auth.Code, auth.Description)
 	case errors.As(err, &refusal):
 		retryAfter(w, refusal.RetryAfter)
@@ -150,6 +152,6 @@ func (h *Handler) failOutcome(w http.ResponseWriter, r *http.Request, c devices.
 // retryAfter sets Retry-After in whole seconds, rounded up; nothing for zero.
 func retryAfter(w http.ResponseWriter, d time.Duration) {
 	if d > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds(d), 10))
 	}
 }

@@ -3,6 +3,7 @@
 package devicehttp
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"path"
@@ -23,6 +24,9 @@ type Options struct {
 	Caller func(*http.Request) (devices.Caller, error)
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Limits tells how a caller stands with the limits of the API, in the order in which
+	// they are shown. Nil: there are none.
+	Limits func(context.Context, devices.Caller) ([]Limit, error)
 	// CommandGet allows GET for commands, beside POST: many scripts send it.
 	CommandGet bool
 }
@@ -33,25 +37,30 @@ type Handler struct {
 	caller     func(*http.Request) (devices.Caller, error)
 	now        func() time.Time
 	log        *slog.Logger
+	limits     func(context.Context, devices.Caller) ([]Limit, error)
 	commandGet bool
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	return &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, commandGet: o.CommandGet}
+	if o.Limits == nil {
+		o.Limits = func(context.Context, devices.Caller) ([]Limit, error) { return nil, nil }
+	}
+	return &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, limits: o.Limits, commandGet: o.CommandGet}
 }
 
-// Register adds a route for each row of the catalogue, with and without a slash at
-// its end, and answers in the envelope for what r does not know.
+// Register adds a route for each row of the catalogue and one for the limits, with and
+// without a slash at its end, and answers in the envelope for what r does not know.
 func (h *Handler) Register(r *mux.Router) {
 	operations := map[string][]string{} // by the path that they share
 	for _, row := range devices.Catalogue() {
-		handle(r, row.Path, h.serve(row), h.methods(row)...)
+		handle(r, row.Path, h.serve(h.endpoint(row)), h.methods(row)...)
 		if row.Action == devices.Operate {
 			parent := path.Dir(row.Path)
 			operations[parent] = append(operations[parent], row.Operation)
 		}
 	}
+	handle(r, LimitsPath, h.serve(h.listLimits), http.MethodGet, http.MethodHead)
 	for parent, known := range operations {
 		handle(r, parent+"/{operation}", h.unknownOperation(known))
 	}
@@ -80,11 +89,10 @@ func (h *Handler) methods(row devices.Row) []string {
 	}
 }
 
-// endpoint answers one row to a caller: with a payload, or with what went wrong.
+// endpoint answers one path to a caller: with a payload, or with what went wrong.
 type endpoint func(http.ResponseWriter, *http.Request, devices.Caller) (payload any, err error)
 
-func (h *Handler) serve(row devices.Row) http.HandlerFunc {
-	answer := h.endpoint(row)
+func (h *Handler) serve(answer endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		caller, err := h.caller(r)
 		if err != nil {

@@ -34,6 +34,7 @@ type api struct {
 	unit    devices.Unit
 	shutter devices.Device
 	socket  devices.Device
+	limits  []devicehttp.Limit
 	caller  error    // what the caller function answers, if not nil
 	scopes  []string // of the caller's token; nil: it is unscoped
 }
@@ -79,6 +80,10 @@ func newAPI(t *testing.T, commandGet bool) *api {
 	routes := mux.NewRouter()
 	devicehttp.New(devicehttp.Options{
 		Service: a.service, Now: time.Now, Logger: log, CommandGet: commandGet,
+		Limits: func(_ context.Context, c devices.Caller) ([]devicehttp.Limit, error) {
+			require.Equal(t, owner, c.UserID)
+			return a.limits, nil
+		},
 		Caller: func(*http.Request) (devices.Caller, error) {
 			return devices.Caller{UserID: owner, UserName: "Alice", ClientID: "app", ClientName: "Script", Unscoped: a.scopes == nil, Scopes: a.scopes}, a.caller
 		},
@@ -299,6 +304,16 @@ func TestMethods(t *testing.T) {
 		require.Empty(t, a.sent)
 		a.ok("POST", "/site/SITE/security/set/armed")
 	})
+}
+
+func TestLimits(t *testing.T) {
+	a := newAPI(t, true)
+	require.Equal(t, []any{}, a.ok("GET", "/limits")["items"], "never null")
+	a.limits = []devicehttp.Limit{{Policy: "api", Quota: 600, Window: time.Minute, Remaining: 599, Reset: 100 * time.Millisecond}}
+	require.Equal(t, []any{map[string]any{"policy": "api", "quota": 600.0, "window": 60.0, "remaining": 599.0, "reset": 1.0}}, a.ok("GET", "/limits/")["items"])
+	require.Equal(t, "GET, HEAD", a.ko(http.StatusMethodNotAllowed, "method_not_allowed", "POST", "/limits").Header.Get("Allow"))
+	a.caller = &devicehttp.AuthError{Status: 429, Code: "slow_down", Description: "Wait", RetryAfter: 1100 * time.Millisecond}
+	require.Equal(t, "2", a.ko(http.StatusTooManyRequests, "slow_down", "GET", "/limits").Header.Get("Retry-After"))
 }
 
 func TestHistoryFilters(t *testing.T) {

@@ -168,7 +168,7 @@ func TestPagesOfAnyOriginMayCallWhatTakesATokenAndNothingElse(t *testing.T) {
 		for _, w := range []*httptest.ResponseRecorder{preflight, plain, bare} {
 			require.Equal(t, map[bool]string{true: "*"}[open], w.Header().Get("Access-Control-Allow-Origin"), path)
 			require.Empty(t, w.Header().Get("Access-Control-Allow-Credentials"), "never with the browser's own credentials")
-			require.Equal(t, map[bool]string{true: "Foxbridge-Command-Id, Retry-After, WWW-Authenticate, Location"}[open], w.Header().Get("Access-Control-Expose-Headers"), path)
+			require.Equal(t, map[bool]string{true: "Foxbridge-Command-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Location"}[open], w.Header().Get("Access-Control-Expose-Headers"), path)
 		}
 		require.Equal(t, open, preflight.Code == http.StatusNoContent, path)
 		require.NotEqual(t, http.StatusNoContent, plain.Code, path)

@@ -24,6 +24,9 @@ type Options struct {
 	// that of the connection. Behind a proxy it is for the operator to say which
 	// header can be believed.
 	Address func(*http.Request) netip.Addr
+	// Limits count the requests. Nil: there are none. What applications ask for with
+	// credentials of their own is counted by the Service's Admit.
+	Limits Limits
 }
 
 // Handler serves the authorization server's endpoints.
@@ -32,16 +35,20 @@ type Handler struct {
 	log     *slog.Logger
 	refused func(reason string)
 	address func(*http.Request) netip.Addr
+	limits  Limits
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	h := &Handler{service: o.Service, log: o.Logger, address: o.Address, refused: func(string) {}}
+	h := &Handler{service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, refused: func(string) {}}
 	if o.Observer != nil {
 		h.refused = o.Observer.Refused
 	}
 	if h.address == nil {
 		h.address = connection
+	}
+	if h.limits == nil {
+		h.limits = unlimited{}
 	}
 	return h
 }

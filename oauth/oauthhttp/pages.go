@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -44,6 +45,8 @@ type PagesOptions struct {
 	// Address tells the caller's address, by which failed sign-ins are counted. Nil:
 	// that of the connection.
 	Address func(*http.Request) netip.Addr
+	// Limits count the requests for pages. Nil: there are none.
+	Limits Limits
 	// Sites lists the homes of a person, so that a consent can be narrowed to some of
 	// them. Nil: nobody is asked.
 	Sites func(ctx context.Context, userID int64) ([]Site, error)
@@ -59,6 +62,7 @@ type Pages struct {
 	service *oauth.Service
 	log     *slog.Logger
 	address func(*http.Request) netip.Addr
+	limits  Limits
 	sites   func(context.Context, int64) ([]Site, error)
 	home    string
 	web     *web.Pages
@@ -75,9 +79,12 @@ const (
 
 // NewPages makes Pages. It refuses an Options.Home that is no local path.
 func NewPages(o PagesOptions) (*Pages, error) {
-	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, sites: o.Sites, home: o.Home}
+	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home}
 	if p.address == nil {
 		p.address = connection
+	}
+	if p.limits == nil {
+		p.limits = unlimited{}
 	}
 	if p.sites == nil {
 		p.sites = func(context.Context, int64) ([]Site, error) { return nil, nil }
@@ -183,6 +190,11 @@ func (g page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+	if wait := g.wait(r, v); wait > 0 {
+		w.Header().Set("Retry-After", seconds(wait))
+		g.web.Error(w, r, http.StatusTooManyRequests, "")
+		return
+	}
 	if g.private && !v.signedIn() {
 		back := r.URL.RequestURI()
 		if r.Method == http.MethodPost {
@@ -194,6 +206,14 @@ func (g page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := serve(w, r, v); err != nil {
 		g.fail(w, r, err)
 	}
+}
+
+// wait counts the request, and gives how long its sender has to wait.
+func (g page) wait(r *http.Request, v visitor) time.Duration {
+	if v.signedIn() {
+		return g.limits.Visitor(r, v.user.ID)
+	}
+	return g.limits.Anonymous(r)
 }
 
 func (g page) method(name string) (serve func(http.ResponseWriter, *http.Request, visitor) error, allow string) {

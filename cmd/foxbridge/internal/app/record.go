@@ -16,6 +16,7 @@ import (
 	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
 	"github.com/foxbridge/foxbridge/internal/groupcommit"
+	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthpgx"
 	"github.com/foxbridge/foxbridge/oauth/oauthsqlite"
@@ -68,11 +69,18 @@ type observers struct {
 	commits groupcommit.Observe
 }
 
+// issuance counts tokens of which nobody says yet whether they are wasteful.
+type issuance struct{ *metrics.Metrics }
+
+// TokenIssued implements oauth.Observer.
+func (i issuance) TokenIssued(clientID, grant string) { i.Metrics.TokenIssued(clientID, grant, false) }
+
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
 	issuer  string // empty: nobody is authorized by this process
 	sealKey []byte // nil: as oauth.Options has it
 	tell    observers
+	limits  *limits // nil: there are none
 	now     func() time.Time
 	log     *slog.Logger
 }
@@ -100,8 +108,13 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	if err != nil {
 		return nil, err
 	}
+	var admit oauth.Admit
+	var budget devices.Budget
+	if o.limits != nil {
+		admit, budget = o.limits.Admit, o.limits
+	}
 	authorization, err := oauth.New(oauth.Options{
-		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now,
+		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
 		Issuer: o.issuer, Scopes: devices.Scopes(), SealKey: o.sealKey,
 	})
 	if err != nil {
@@ -111,14 +124,11 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 		OAuth: authorization,
 		Devices: devices.New(devices.Options{
 			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
-			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
-			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
+			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth, Budget: budget,
 		}),
 		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil
 }
-
-func perMinute(n int) devices.Budget { return devices.Budget{Burst: n, PerMinute: n} }
 
 // database is one of the two kinds, with the stores on it.
 type database struct {
