@@ -19,9 +19,9 @@ const (
 
 // Forms and fields of the second step.
 const (
-	formSignInPasskey = "sign in with a passkey"
+	formSignInPasskey = "sign in with a passkey" //nolint:gosec // a name, no credential
 	formSecond        = "second factor"
-	formSecondPasskey = "passkey as second factor"
+	formSecondPasskey = "passkey as second factor" //nolint:gosec // a name, no credential
 
 	fieldKind    = "kind"
 	kindTOTP     = "totp"

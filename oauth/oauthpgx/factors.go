@@ -40,7 +40,7 @@ func (s *Store) Factors(ctx context.Context, userID int64) (oauth.Factors, error
 				f.TOTP = &t
 				return err
 			})
-		b.Queue(selectPasskeys+` WHERE user_id = $1 ORDER BY id`, userID).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(selectKeys+` WHERE user_id = $1 ORDER BY id`, userID).Query(func(rows pgx.Rows) (err error) {
 			f.Passkeys, err = pgx.AppendRows(f.Passkeys, rows, func(row pgx.CollectableRow) (oauth.Passkey, error) { return scanPasskey(row) })
 			return err
 		})
@@ -54,7 +54,7 @@ func (s *Store) Factors(ctx context.Context, userID int64) (oauth.Factors, error
 	return f, nil
 }
 
-const selectPasskeys = `
+const selectKeys = `
 	SELECT id, user_id, credential_id, public_key, name, sign_count, flags, transports, created_at, last_used_at
 	FROM oauth_passkeys`
 
@@ -71,7 +71,7 @@ func scanPasskey(row pgx.Row) (p oauth.Passkey, err error) {
 
 // Passkey implements oauth.Store.
 func (s *Store) Passkey(ctx context.Context, credentialID []byte) (oauth.Passkey, error) {
-	p, err := scanPasskey(s.db.Read().QueryRow(ctx, selectPasskeys+` WHERE credential_id = $1`, credentialID))
+	p, err := scanPasskey(s.db.Read().QueryRow(ctx, selectKeys+` WHERE credential_id = $1`, credentialID))
 	return p, missing("find passkey", err)
 }
 

@@ -42,7 +42,7 @@ func (s *Store) factors(ctx context.Context, userID int64) (f oauth.Factors, err
 	case !errors.Is(err, sql.ErrNoRows):
 		return f, err
 	}
-	rows, err := tx.QueryContext(ctx, selectPasskeys+` WHERE user_id = ? ORDER BY id`, userID)
+	rows, err := tx.QueryContext(ctx, selectKeys+` WHERE user_id = ? ORDER BY id`, userID)
 	if f.Passkeys, err = collect(rows, err, scanPasskey); err != nil {
 		return f, err
 	}
@@ -50,7 +50,7 @@ func (s *Store) factors(ctx context.Context, userID int64) (f oauth.Factors, err
 	return f, err
 }
 
-const selectPasskeys = `
+const selectKeys = `
 	SELECT id, user_id, credential_id, public_key, name, sign_count, flags, transports, created_at, last_used_at
 	FROM oauth_passkeys`
 
@@ -75,7 +75,7 @@ func maybeTimeOf(microseconds sql.NullInt64) time.Time {
 
 // Passkey implements oauth.Store.
 func (s *Store) Passkey(ctx context.Context, credentialID []byte) (oauth.Passkey, error) {
-	p, err := scanPasskey(s.db.Read().QueryRowContext(ctx, selectPasskeys+` WHERE credential_id = ?`, credentialID))
+	p, err := scanPasskey(s.db.Read().QueryRowContext(ctx, selectKeys+` WHERE credential_id = ?`, credentialID))
 	return p, refused("find passkey", err)
 }
 
