@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 )
 
@@ -75,6 +76,8 @@ func TestASealKeyThatCannotBeReadIsToldAndNotReplaced(t *testing.T) {
 func TestManyThatStartAtOnceHaveOneSealKey(t *testing.T) {
 	t.Parallel()
 	cfg := settings(t)
+	_, err := app.Migrate(t.Context(), cfg) // which is for one alone
+	require.NoError(t, err)
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
