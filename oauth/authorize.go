@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -166,9 +167,10 @@ type Consent struct {
 	UserID int64
 	// Ticket names the asking: a random value of the page on which the person said yes.
 	// It works once.
-	Ticket Hash
-	Scope  Scope   // what the person allows, within what was asked for
-	Sites  []int64 // where; nil for all of the person's sites
+	Ticket  Hash
+	Scope   Scope      // what the person allows, within what was asked for
+	Sites   []int64    // where; nil for all of the person's sites
+	Address netip.Addr // where the person is
 }
 
 // Consent gives the address to which the browser goes with the code. A scope beyond
@@ -182,7 +184,7 @@ func (s *Service) Consent(ctx context.Context, a Authorization, c Consent) (to s
 		Hash: HashOf(code), Ticket: c.Ticket, ClientID: a.Client.ID, UserID: c.UserID,
 		RedirectURI: a.RedirectURI, Challenge: a.challenge, Scope: c.Scope, Sites: c.Sites,
 		Now: now, ExpiresAt: now.Add(codeLife),
-	})
+	}, s.change(c.UserID, ActionConnected, a.Client.ID, consentSubject(c.Scope, c.Sites), c.Address))
 	switch {
 	case errors.Is(err, ErrExists):
 		return "", s.refuse(a.Client.ID, &Error{Code: CodeInvalidRequest, Description: "This page has been answered already", Reason: "consent repeated", Err: err})

@@ -78,6 +78,7 @@ type Client struct {
 	Public       bool     // it can keep no secret: it must use PKCE
 	RequirePKCE  bool     // it must use PKCE although it has a secret
 	RequireScope bool     // it must name the scope that it asks for
+	Rejection    string   // why an operator rejected it; given with Store.Decide, may be empty
 }
 
 // SecretsMax is how many live secrets an application may have: the old one works

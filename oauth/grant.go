@@ -26,6 +26,8 @@ type TokenRequest struct {
 	CodeVerifier string     // authorization_code grant with PKCE
 	Scope        string     // refresh_token and client_credentials grant
 	Address      netip.Addr // the caller's; failed sign-ins are counted by it
+
+	own bool // from a page on which the application's owner is signed in
 }
 
 // Token authenticates a client and issues a pair of tokens on a grant.
@@ -186,7 +188,7 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 	if req.Password == "" {
 		return nil, missing("password")
 	}
-	try := attempt{req.Username, req.Password, req.Address, c}
+	try := attempt{username: req.Username, password: req.Password, address: req.Address, client: c, own: req.own}
 	if _, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID }); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type User struct {
 	Name         string // how the person is called in records; never empty
 	PasswordHash string // argon2id in PHC form; never a password
 	CreatedAt    time.Time
+
+	Operator         bool // may decide on the applications that people request
+	AppPasswordsOnly bool // the password grant takes no PasswordHash, only app passwords
 }
 
 // Access is what a live access token stands for.

@@ -138,7 +138,7 @@ func (s *Service) BeginPasskeySignIn() (Ceremony, error) {
 // PasskeySignIn begins a session of the person whose passkey has answered, JSON as of
 // PublicKeyCredential.toJSON. That is both factors at once. Anything else is an *Error
 // with CodeInvalidGrant.
-func (s *Service) PasskeySignIn(ctx context.Context, sealed, answer string) (SignedIn, error) {
+func (s *Service) PasskeySignIn(ctx context.Context, sealed, answer string, address netip.Addr) (SignedIn, error) {
 	c, err := s.openCeremony(purposePasskeySignIn, sealed)
 	if err != nil {
 		return SignedIn{}, s.refuse("", err)
@@ -156,7 +156,7 @@ func (s *Service) PasskeySignIn(ctx context.Context, sealed, answer string) (Sig
 	if err != nil {
 		return SignedIn{}, s.refuse("", passkeyRefused(err))
 	}
-	return s.usePasskey(ctx, owner, credential, c.spent())
+	return s.usePasskey(ctx, owner, credential, c.spent(), address)
 }
 
 // keyholder finds whose passkey it is, with that one alone.
@@ -177,7 +177,7 @@ func (s *Service) keyholder(ctx context.Context, credentialID []byte) (keyholder
 
 // usePasskey notes the use, if nothing speaks against it, and begins a session. A
 // count that does not go up is that of a copy, or of an answer that is given again.
-func (s *Service) usePasskey(ctx context.Context, owner keyholder, credential *webauthn.Credential, spent Spent) (SignedIn, error) {
+func (s *Service) usePasskey(ctx context.Context, owner keyholder, credential *webauthn.Credential, spent Spent, address netip.Addr) (SignedIn, error) {
 	if credential.Authenticator.CloneWarning {
 		return SignedIn{}, s.refuse("", passkeyRefused(errors.New("the passkey's count went back")))
 	}
@@ -195,7 +195,7 @@ func (s *Service) usePasskey(ctx context.Context, owner keyholder, credential *w
 	case err != nil:
 		return SignedIn{}, fmt.Errorf("use passkey of user %d: %w", owner.user.ID, err)
 	}
-	return s.beginSession(ctx, owner.user)
+	return s.letIn(ctx, owner.user, address)
 }
 
 // BeginSecondPasskey asks for a passkey of the person whose sign-in is pending. Of who
@@ -213,7 +213,7 @@ func (s *Service) BeginSecondPasskey(p PendingSignIn) (Ceremony, error) {
 
 // CompleteWithPasskey completes a pending sign-in with the answer of a passkey; see
 // PasskeySignIn.
-func (s *Service) CompleteWithPasskey(ctx context.Context, pending, sealed, answer string) (SignedIn, error) {
+func (s *Service) CompleteWithPasskey(ctx context.Context, pending, sealed, answer string, address netip.Addr) (SignedIn, error) {
 	p, err := s.Pending(ctx, pending)
 	if err != nil {
 		return SignedIn{}, err
@@ -231,7 +231,7 @@ func (s *Service) CompleteWithPasskey(ctx context.Context, pending, sealed, answ
 	if err != nil {
 		return SignedIn{}, s.refuse("", passkeyRefused(err))
 	}
-	return s.usePasskey(ctx, owner, credential, p.state.spent())
+	return s.usePasskey(ctx, owner, credential, p.state.spent(), address)
 }
 
 // BeginPasskey has a browser make a passkey, which gets this name (1 to 100
@@ -289,7 +289,7 @@ func (s *Service) AddPasskey(ctx context.Context, u User, sealed, answer string,
 	}
 	recovery, hashes := newRecoveryCodes(u.ID)
 	fresh, err := s.opts.Store.AddPasskey(ctx, newPasskey(u, c.Name, credential, s.now()), passkeysMax, c.spent(),
-		hashes, s.change(u, ActionPasskeyAdded, c.Name, address))
+		hashes, s.change(u.ID, ActionPasskeyAdded, "", c.Name, address))
 	switch {
 	case errors.Is(err, ErrSpent), errors.Is(err, ErrExists):
 		return nil, s.refuse("", passkeyRefused(err))

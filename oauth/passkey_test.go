@@ -114,18 +114,18 @@ func TestAPasskeySignsInByItself(t *testing.T) {
 	c := s.beginPasskeySignIn(t)
 	require.Contains(t, c.Options, `"userVerification":"required"`)
 	require.NotContains(t, c.Options, "allowCredentials", "it names nobody")
-	in, err := s.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c))
+	in, err := s.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c), home())
 	s.isIn(t, s.alice, in, err)
 	f, err := s.Factors(t.Context(), s.alice.ID)
 	require.NoError(t, err)
 	require.Equal(t, "Phone", f.Passkeys[0].Name)
 	require.Equal(t, s.clock.Now(), f.Passkeys[0].LastUsedAt)
 	require.Equal(t, s.clock.Now().Add(-time.Hour), f.Passkeys[0].CreatedAt)
-	require.Equal(t, []oauth.Action{oauth.ActionPasskeyAdded}, s.actions(t))
+	require.Equal(t, []oauth.Action{oauth.ActionPasskeyAdded}, s.factorActions(t))
 
 	require.NoError(t, s.RemovePasskey(t.Context(), s.asAlice(), f.Passkeys[0]))
 	c = s.beginPasskeySignIn(t)
-	in, err = s.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c))
+	in, err = s.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c), home())
 	isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
 	require.ErrorIs(t, s.RemovePasskey(t.Context(), s.asAlice(), f.Passkeys[0]), oauth.ErrNotFound)
 	changes, err := s.Changes(t.Context(), s.alice.ID, 0)
@@ -144,15 +144,15 @@ func TestAPasskeyCompletesASignIn(t *testing.T) {
 	c := s.second(t, pending)
 	require.Contains(t, c.Options, "allowCredentials")
 	answer := d.answer(t, c)
-	in, err := s.CompleteWithPasskey(t.Context(), pending, c.Sealed, answer)
+	in, err := s.CompleteWithPasskey(t.Context(), pending, c.Sealed, answer, home())
 	s.isIn(t, s.alice, in, err)
-	in, err = s.CompleteWithPasskey(t.Context(), pending, c.Sealed, answer)
+	in, err = s.CompleteWithPasskey(t.Context(), pending, c.Sealed, answer, home())
 	isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
-	in, err = s.CompleteWithPasskey(t.Context(), pending, c.Sealed, d.answer(t, c))
+	in, err = s.CompleteWithPasskey(t.Context(), pending, c.Sealed, d.answer(t, c), home())
 	isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
 
 	// Of another sign-in of the same person.
-	in, err = s.CompleteWithPasskey(t.Context(), s.pending(t), c.Sealed, d.answer(t, c))
+	in, err = s.CompleteWithPasskey(t.Context(), s.pending(t), c.Sealed, d.answer(t, c), home())
 	isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
 }
 
@@ -245,11 +245,11 @@ func TestPasskeysThatAreRefused(t *testing.T) {
 			d, _ := s.withPasskey(t)
 			for range 5 {
 				c := s.beginPasskeySignIn(t)
-				in, err := s.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c))
+				in, err := s.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c), home())
 				s.isIn(t, s.alice, in, err)
 			}
 			sealed, given := answer(t, s, d, s.beginPasskeySignIn(t))
-			in, err := s.PasskeySignIn(t.Context(), sealed, given)
+			in, err := s.PasskeySignIn(t.Context(), sealed, given, home())
 			isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
 		})
 	}
@@ -270,7 +270,7 @@ func TestAnAnswerOfAPasskeyIsTakenOnce(t *testing.T) {
 			var group sync.WaitGroup
 			for i := range 20 {
 				group.Go(func() {
-					_, err := processes[i%2].PasskeySignIn(t.Context(), c.Sealed, answer)
+					_, err := processes[i%2].PasskeySignIn(t.Context(), c.Sealed, answer, home())
 					if err == nil {
 						in.Add(1)
 					} else if _, is := errors.AsType[*oauth.Error](err); !is {
@@ -309,7 +309,7 @@ func TestMakingAPasskey(t *testing.T) {
 	elsewhere := newDevice(t)
 	elsewhere.site.Origin = "https://evil.example"
 	refuse(s.alice, c.Sealed, elsewhere.make(t, c))
-	require.Empty(t, s.actions(t))
+	require.Empty(t, s.factorActions(t))
 
 	codes, err := s.AddPasskey(t.Context(), s.alice, c.Sealed, answer, home())
 	require.NoError(t, err)
@@ -378,7 +378,7 @@ func TestPasskeysWantAHostName(t *testing.T) {
 	require.ErrorIs(t, err, oauth.ErrNotFound)
 	d, _ := s.withPasskey(t)
 	c := s.beginPasskeySignIn(t)
-	in, err := without.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c))
+	in, err := without.PasskeySignIn(t.Context(), c.Sealed, d.answer(t, c), home())
 	isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
 	_, err = without.AddPasskey(t.Context(), s.alice, c.Sealed, d.answer(t, c), home())
 	refused(t, err, oauth.CodeInvalidGrant)
@@ -399,7 +399,7 @@ func FuzzAnswerOfAPasskey(f *testing.F) {
 		f.Add(answer)
 	}
 	f.Fuzz(func(t *testing.T, answer string) {
-		in, err := s.PasskeySignIn(t.Context(), c.Sealed, answer)
+		in, err := s.PasskeySignIn(t.Context(), c.Sealed, answer, home())
 		isOut(t, oauth.CodeInvalidGrant, "passkey refused", in, err)
 		_, err = s.AddPasskey(t.Context(), s.alice, making.Sealed, answer, home())
 		refused(t, err, oauth.CodeInvalidGrant)

@@ -47,7 +47,7 @@ func (s *Service) NewRecoveryCodes(ctx context.Context, by Confirmation) ([]stri
 		return nil, err
 	}
 	codes, hashes := newRecoveryCodes(by.User.ID)
-	err := s.opts.Store.SetRecoveryCodes(ctx, by.User.ID, hashes, s.change(by.User, ActionRecoveryCodesMade, "", by.Address))
+	err := s.opts.Store.SetRecoveryCodes(ctx, by.User.ID, hashes, s.change(by.User.ID, ActionRecoveryCodesMade, "", "", by.Address))
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrNotFound
 	}

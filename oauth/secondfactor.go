@@ -170,14 +170,14 @@ func (s *Service) tooManyCodes(f Failures, window time.Duration) *Error {
 
 // complete makes a session of a pending sign-in whose second factor was right, and of
 // the error of the store that says whether it was used for that.
-func (s *Service) complete(ctx context.Context, p PendingSignIn, used error) (SignedIn, error) {
+func (s *Service) complete(ctx context.Context, p PendingSignIn, address netip.Addr, used error) (SignedIn, error) {
 	switch {
 	case errors.Is(used, ErrSpent), errors.Is(used, ErrNotFound):
 		return SignedIn{}, s.refuse("", secondFactorWrong())
 	case used != nil:
 		return SignedIn{}, fmt.Errorf("use second factor of user %d: %w", p.User.ID, used)
 	}
-	return s.beginSession(ctx, p.User)
+	return s.letIn(ctx, p.User, address)
 }
 
 // CompleteWithTOTP completes a pending sign-in with the code of an authenticator app.
@@ -187,7 +187,7 @@ func (s *Service) complete(ctx context.Context, p PendingSignIn, used error) (Si
 // before the code is looked at: there are no more than Options.FailureLimit wrong ones
 // within Options.Retention. Who knows the password can so keep the owner's codes from
 // being taken; passkeys and recovery codes are taken still.
-func (s *Service) CompleteWithTOTP(ctx context.Context, pending, code string) (SignedIn, error) {
+func (s *Service) CompleteWithTOTP(ctx context.Context, pending, code string, address netip.Addr) (SignedIn, error) {
 	p, err := s.Pending(ctx, pending)
 	if err != nil {
 		return SignedIn{}, err
@@ -215,7 +215,7 @@ func (s *Service) CompleteWithTOTP(ctx context.Context, pending, code string) (S
 	if !right {
 		return SignedIn{}, s.refuse("", secondFactorWrong())
 	}
-	return s.complete(ctx, p, s.opts.Store.UseTOTP(ctx, p.User.ID, step, try, p.state.spent(), now))
+	return s.complete(ctx, p, address, s.opts.Store.UseTOTP(ctx, p.User.ID, step, try, p.state.spent(), now))
 }
 
 // CompleteWithRecoveryCode completes a pending sign-in with a recovery code, which
@@ -235,15 +235,14 @@ func (s *Service) CompleteWithRecoveryCode(ctx context.Context, pending, code st
 		return SignedIn{}, 0, s.refuse("", s.tooManyCodes(failures, s.opts.FailureWindow))
 	}
 	now := s.now()
-	left, err = s.opts.Store.UseRecoveryCode(ctx, p.User.ID, recoveryHash(p.User.ID, code), p.state.spent(), Change{
-		UserID: p.User.ID, Action: ActionRecoveryCodeUsed, ActorID: p.User.ID, Address: address.String(), At: now,
-	})
+	left, err = s.opts.Store.UseRecoveryCode(ctx, p.User.ID, recoveryHash(p.User.ID, code), p.state.spent(),
+		s.change(p.User.ID, ActionRecoveryCodeUsed, "", "", address))
 	if errors.Is(err, ErrNotFound) {
 		if _, err := s.opts.Store.AddFailure(ctx, key, now, now.Add(-s.opts.FailureWindow)); err != nil {
 			return SignedIn{}, 0, fmt.Errorf("count recovery codes of user %d: %w", p.User.ID, err)
 		}
 	}
-	in, err = s.complete(ctx, p, err)
+	in, err = s.complete(ctx, p, address, err)
 	return in, left, err
 }
 
@@ -257,13 +256,8 @@ type Confirmation struct {
 
 // confirm checks the password. It refuses and counts as SignIn does.
 func (s *Service) confirm(ctx context.Context, by Confirmation) error {
-	_, err := s.signIn(ctx, attempt{by.User.Email, by.Password, by.Address, Client{}}, func(u User) bool { return u.ID == by.User.ID })
+	_, err := s.signIn(ctx, attempt{username: by.User.Email, password: by.Password, address: by.Address}, func(u User) bool { return u.ID == by.User.ID })
 	return s.refuse("", err)
-}
-
-// change is an entry about what somebody does to the own account.
-func (s *Service) change(u User, action Action, subject string, address netip.Addr) Change {
-	return Change{UserID: u.ID, Action: action, Subject: subject, ActorID: u.ID, Address: address.String(), At: s.now()}
 }
 
 // RemoveTOTP ends the person's authenticator app. One that is not there is
@@ -272,7 +266,7 @@ func (s *Service) RemoveTOTP(ctx context.Context, by Confirmation) error {
 	if err := s.confirm(ctx, by); err != nil {
 		return err
 	}
-	err := s.opts.Store.RemoveTOTP(ctx, by.User.ID, s.change(by.User, ActionTOTPRemoved, "", by.Address))
+	err := s.opts.Store.RemoveTOTP(ctx, by.User.ID, s.change(by.User.ID, ActionTOTPRemoved, "", "", by.Address))
 	if err != nil {
 		return fmt.Errorf("remove authenticator app of user %d: %w", by.User.ID, err)
 	}
@@ -284,7 +278,7 @@ func (s *Service) RemovePasskey(ctx context.Context, by Confirmation, p Passkey)
 	if err := s.confirm(ctx, by); err != nil {
 		return err
 	}
-	err := s.opts.Store.RemovePasskey(ctx, by.User.ID, p.ID, s.change(by.User, ActionPasskeyRemoved, p.Name, by.Address))
+	err := s.opts.Store.RemovePasskey(ctx, by.User.ID, p.ID, s.change(by.User.ID, ActionPasskeyRemoved, "", p.Name, by.Address))
 	if err != nil {
 		return fmt.Errorf("remove passkey of user %d: %w", by.User.ID, err)
 	}

@@ -70,6 +70,7 @@ type Service struct {
 	opts     Options // complete
 	seal     sealer
 	webauthn *webauthn.WebAuthn // nil: passkeys cannot be used
+	uses     *uses
 }
 
 // New returns a Service, or an error that names the option that is wrong.
@@ -96,7 +97,7 @@ func New(o Options) (*Service, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("configure the authorization server: %w", err)
 	}
-	return &Service{opts: o, seal: sealer{o.SealKey}, webauthn: relyingParty(o.Issuer)}, nil
+	return &Service{opts: o, seal: sealer{o.SealKey}, webauthn: relyingParty(o.Issuer), uses: newUses()}, nil
 }
 
 func orDefault[T comparable](value *T, standard T) {
@@ -171,6 +172,7 @@ func (s *Service) Authenticate(ctx context.Context, accessToken string) (Access,
 	case err != nil:
 		return Access{}, fmt.Errorf("find access token: %w", err)
 	}
+	s.uses.noteGrant(access.GrantID, s.now())
 	return access, nil
 }
 
@@ -201,5 +203,6 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 			break // no table had more
 		}
 	}
-	return total, nil
+	n, err := s.sweepChanges(ctx)
+	return total + n, err
 }

@@ -22,7 +22,7 @@ type SignedIn struct {
 // who has a second factor, leaves the sign-in pending. It refuses as the password
 // grant does, and counts as that does.
 func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (SignedIn, error) {
-	u, err := s.signIn(ctx, attempt{email, password, address, Client{}}, func(User) bool { return true })
+	u, err := s.signIn(ctx, attempt{username: email, password: password, address: address}, func(User) bool { return true })
 	if err != nil {
 		return SignedIn{}, s.refuse("", err)
 	}
@@ -33,17 +33,32 @@ func (s *Service) SignIn(ctx context.Context, email, password string, address ne
 	if factors.Any() {
 		return s.leavePending(u)
 	}
-	return s.beginSession(ctx, u)
+	return s.letIn(ctx, u, address)
 }
 
-// beginSession begins a session of somebody who has shown who it is.
-func (s *Service) beginSession(ctx context.Context, u User) (SignedIn, error) {
-	secret, now := NewSecret(), s.now()
-	err := s.opts.Store.AddSession(ctx, Session{Hash: HashOf(secret), UserID: u.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)})
+// letIn begins a session of a person who has shown who it is, in all ways that are
+// wanted.
+func (s *Service) letIn(ctx context.Context, u User, address netip.Addr) (SignedIn, error) {
+	secret, err := s.beginSession(ctx, u, s.change(u.ID, ActionSignedIn, "", "", address))
 	if err != nil {
-		return SignedIn{}, fmt.Errorf("begin session of user %d: %w", u.ID, err)
+		return SignedIn{}, err
 	}
 	return SignedIn{User: u, Secret: secret}, nil
+}
+
+// beginSession begins a session of a person who has shown who it is.
+func (s *Service) beginSession(ctx context.Context, u User, noted Change) (secret string, err error) {
+	session, secret := s.newSession(u.ID)
+	if err := s.opts.Store.AddSession(ctx, session, noted); err != nil {
+		return "", fmt.Errorf("begin session of user %d: %w", u.ID, err)
+	}
+	return secret, nil
+}
+
+func (s *Service) newSession(userID int64) (session Session, secret string) {
+	secret = NewSecret()
+	now := s.now()
+	return Session{Hash: HashOf(secret), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)}, secret
 }
 
 // Session finds who is signed in. A secret that is none, or whose session is over, is

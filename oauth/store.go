@@ -10,6 +10,8 @@ import (
 // error is the store's own. Times are UTC with a precision of one microsecond.
 // All methods may be called concurrently; each ends soon after its context does.
 type Store interface {
+	AccountStore
+
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.
 	AddUser(ctx context.Context, u User) (int64, error)
 	// UserByEmail finds the user with this normalized name, or ErrNotFound.
@@ -25,15 +27,15 @@ type Store interface {
 	// AddClientWithin is AddClient, unless the owner has limit clients of that kind and
 	// status already: then it is ErrTooMany. Of any number of concurrent calls no more
 	// succeed than that.
-	AddClientWithin(ctx context.Context, c Client, limit int) error
-	// Decide gives a Pending client the status, or is ErrNotFound if there is no such
-	// Pending one.
-	Decide(ctx context.Context, clientID string, to Status) error
+	AddClientWithin(ctx context.Context, c Client, limit int, changes ...Change) error
+	// Decide gives a Pending client the status, and the reason as its Rejection, or is
+	// ErrNotFound if there is no such Pending one.
+	Decide(ctx context.Context, clientID string, to Status, reason string, changes ...Change) error
 	// AddSecret adds a secret to a client that has fewer than SecretsMax; otherwise it
 	// is ErrExists. An unknown or a public client is ErrNotFound.
-	AddSecret(ctx context.Context, clientID string, s Secret) error
+	AddSecret(ctx context.Context, clientID string, s Secret, changes ...Change) error
 	// RemoveSecret ends a secret of the client, or is ErrNotFound.
-	RemoveSecret(ctx context.Context, clientID string, secretID int64) error
+	RemoveSecret(ctx context.Context, clientID string, secretID int64, changes ...Change) error
 	// TouchSecret notes when a secret was used. One that has ended is no error.
 	TouchSecret(ctx context.Context, secretID int64, now time.Time) error
 	// Client finds a client by its client_id, or ErrNotFound.
@@ -48,7 +50,7 @@ type Store interface {
 	Issue(ctx context.Context, i Issuance) (int64, error)
 	// AddCode inserts an authorization code. A Ticket that an earlier code has is
 	// ErrExists.
-	AddCode(ctx context.Context, c Code) error
+	AddCode(ctx context.Context, c Code, changes ...Change) error
 	// Redeem spends a code and inserts a grant with its first pair, in one transaction,
 	// so that of any number of concurrent calls with one code one succeeds. A code that
 	// is unknown, expired (ExpiresAt not after r.Now) and unspent, of another client, made for another
@@ -88,10 +90,11 @@ type Store interface {
 	Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]Grant, error)
 	// Disconnect revokes the live grants of a user to a client, now, and ends the codes
 	// that were not spent. It returns how many grants and codes that were.
-	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error)
+	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...Change) (int, error)
 
-	// AddSession inserts a session. An unknown user is ErrNotFound.
-	AddSession(ctx context.Context, s Session) error
+	// AddSession inserts a session, which nobody has used yet. An unknown user is
+	// ErrNotFound.
+	AddSession(ctx context.Context, s Session, changes ...Change) error
 	// Session finds the user of a live session: one whose ExpiresAt is after now.
 	// Otherwise it is ErrNotFound.
 	Session(ctx context.Context, session Hash, now time.Time) (User, error)
@@ -99,7 +102,7 @@ type Store interface {
 	EndSession(ctx context.Context, session Hash) error
 
 	// Note adds an entry to the record of changes. An unknown user is ErrNotFound.
-	// Methods that take a Change of their own add it in their transaction, if they
+	// Methods that take Changes of their own add them in their transaction, if they
 	// changed anything; one without an Action is not noted.
 	Note(ctx context.Context, c Change) error
 	// Changes lists the entries of a user's record, the newest first, those with an ID
@@ -232,6 +235,7 @@ type Session struct {
 	UserID    int64
 	CreatedAt time.Time
 	ExpiresAt time.Time
+	SessionUse
 }
 
 // Failures is a count of failed sign-ins in a window.

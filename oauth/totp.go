@@ -99,7 +99,7 @@ func (s *Service) AddTOTP(ctx context.Context, by Confirmation, sealed, code str
 	}
 	recovery, hashes := newRecoveryCodes(by.User.ID)
 	fresh, err := s.opts.Store.AddTOTP(ctx, TOTP{UserID: by.User.ID, Sealed: secret, LastStep: step, CreatedAt: now},
-		hashes, s.change(by.User, ActionTOTPAdded, "", by.Address))
+		hashes, s.change(by.User.ID, ActionTOTPAdded, "", "", by.Address))
 	switch {
 	case errors.Is(err, ErrExists):
 		return nil, &FieldError{Field: "totp", Problem: "is set up already", Err: err}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -136,21 +135,25 @@ once it is approved. Its secret is printed this once.`,
 }
 
 func appApproveCommand(p process) *cobra.Command {
-	return decisionCommand(p, "approve", "Let a pending application be used", oauth.Active, (*oauth.Service).Approve)
+	return decisionCommand(p, "approve", "Let a pending application be used", oauth.Active)
 }
 
 func appRejectCommand(p process) *cobra.Command {
-	return decisionCommand(p, "reject", "Refuse a pending application", oauth.Rejected, (*oauth.Service).Reject)
+	return decisionCommand(p, "reject", "Refuse a pending application", oauth.Rejected)
 }
 
 // decisionCommand is approve or reject.
-func decisionCommand(p process, name, short string, to oauth.Status, decide func(*oauth.Service, context.Context, string) error) *cobra.Command {
+func decisionCommand(p process, name, short string, to oauth.Status) *cobra.Command {
 	var out printer
+	var reason string
 	c := &cobra.Command{Use: name + " CLIENT_ID", Short: short, Args: cobra.ExactArgs(1)}
+	if to == oauth.Rejected {
+		c.Flags().StringVar(&reason, "reason", "", "Why, in at most 500 characters; its owner is shown it.")
+	}
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
 	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
-		if err := decide(r.OAuth, c.Context(), args[0]); err != nil {
+		if err := r.OAuth.Decide(c.Context(), oauth.Decision{ClientID: args[0], Approve: to == oauth.Active, Reason: reason}); err != nil {
 			return err
 		}
 		decided := struct {

@@ -102,6 +102,16 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// So do the commands of the page about accounts.
+func TestAccountPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data")
+	out := shell(t, dir, strings.Join(blocks(t, "docs/account.md", "sh"), "\n"))
+	require.Contains(t, out, "The password cannot be shown again.")
+	require.Regexp(t, `(?s)operator +true.*operator +false`, out)
+}
+
 // The scripts of the page for their authors get through what years bring: an access
 // token that has ended, and a refresh token that has.
 func TestScriptPageTellsTheTruth(t *testing.T) {
@@ -276,7 +286,7 @@ func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
 		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
-		"docs/script.md": true, "docs/account-linking.md": true,
+		"docs/script.md": true, "docs/account.md": true, "docs/account-linking.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)

@@ -288,7 +288,7 @@ func (p *Pages) allow(w http.ResponseWriter, r *http.Request, a asking) error {
 		return nil
 	}
 	to, err := p.service.Consent(r.Context(), a.Authorization, oauth.Consent{
-		UserID: a.user.ID, Ticket: oauth.HashOf(a.ticket), Scope: scope, Sites: sites,
+		UserID: a.user.ID, Ticket: oauth.HashOf(a.ticket), Scope: scope, Sites: sites, Address: p.address(r),
 	})
 	if err != nil {
 		return err

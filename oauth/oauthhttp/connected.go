@@ -92,7 +92,7 @@ func (p *Pages) disconnect(w http.ResponseWriter, r *http.Request, v visitor) er
 	if err != nil {
 		return err
 	}
-	ended, err := p.service.Disconnect(r.Context(), v.user.ID, form.Get(fieldClientID))
+	ended, err := p.service.Disconnect(r.Context(), v.user.ID, form.Get(fieldClientID), p.address(r))
 	if err != nil {
 		return err
 	}

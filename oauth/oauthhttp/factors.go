@@ -57,7 +57,7 @@ func factorKeys() []string {
 	keys := []string{
 		"factors.totp.already", "factors.totp.removed", "factors.totp.added", "factors.passkey.removed", "factors.passkey.added",
 		"factors.passkey.refused", "factors.passkey.too_many", "factors.passkey.unavailable",
-		"factors.code.wrong", "factors.setup.over", "factors.password.missing", "factors.password.wrong", "factors.slow_down",
+		"factors.code.wrong", "factors.setup.over", "factors.password.missing", "factors.password.wrong",
 		"apps.name.wrong", "signin.busy",
 	}
 	for _, what := range []string{"totp", "passkey", "recovery"} {
@@ -68,15 +68,15 @@ func factorKeys() []string {
 	return keys
 }
 
-// factorsView is the data of the section of second factors.
-type factorsView struct {
+// factorsSection is the section of second factors on the page of security settings.
+type factorsSection struct {
 	oauth.Factors
 	PasskeysAt string // origin at which passkeys can be made; empty: nowhere
 }
 
-func (p *Pages) factorsView(r *http.Request, v visitor) (factorsView, error) {
+func (p *Pages) factorsSection(r *http.Request, v visitor) (factorsSection, error) {
 	f, err := p.service.Factors(r.Context(), v.user.ID)
-	return factorsView{f, p.passkeysAt()}, err
+	return factorsSection{f, p.passkeysAt()}, err
 }
 
 // passkeysAt is the origin at which passkeys can be used; empty: nowhere.
@@ -95,27 +95,21 @@ func (p *Pages) confirmForm(w http.ResponseWriter, r *http.Request, v visitor, n
 	return confirmForm{Form: form, Token: p.web.FormToken(w, r, name), Email: v.user.Email}
 }
 
-// passwordRefused says in the form what is wrong with the password, and gives the
+// confirmForm is a form that wants the password of who is signed in.
+type confirmForm struct {
+	Form  *web.Form
+	Token string
+	Email string // for programs that fill in passwords
+}
+
+// confirmRefused says in the form what is wrong with the password, and gives the
 // status of the answer; 0 if err is no such refusal.
-func (p *Pages) passwordRefused(w http.ResponseWriter, r *http.Request, form *web.Form, err error) int {
+func (p *Pages) confirmRefused(w http.ResponseWriter, r *http.Request, form *web.Form, err error) (status int) {
 	refusal, is := errors.AsType[*oauth.Error](err)
 	if !is {
 		return 0
 	}
-	p.logRefusal(r, refusal)
-	if refusal.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
-	}
-	switch refusal.Code {
-	case oauth.CodeInvalidGrant:
-		form.Reject(fieldPassword, "factors.password.wrong")
-		return http.StatusForbidden
-	case oauth.CodeSlowDown:
-		form.Reject(fieldPassword, "factors.slow_down", minutes(refusal.RetryAfter))
-	default:
-		form.Reject(fieldPassword, "signin.busy")
-	}
-	return statusOf(r, refusal)
+	return p.passwordRefused(w, r, form, fieldPassword, "factors.password.wrong", refusal)
 }
 
 // wantsPassword rejects a form without one.
@@ -205,7 +199,7 @@ func (p *Pages) addTOTP(w http.ResponseWriter, r *http.Request, v visitor) error
 		form.Reject(fieldCode, "factors.code.wrong")
 		return p.renderTOTP(w, r, v, http.StatusUnprocessableEntity, form, setup)
 	}
-	if status := p.passwordRefused(w, r, form, err); status != 0 {
+	if status := p.confirmRefused(w, r, form, err); status != 0 {
 		return p.renderTOTP(w, r, v, status, form, setup)
 	}
 	if err != nil {
@@ -264,7 +258,7 @@ func (p *Pages) confirmed(w http.ResponseWriter, r *http.Request, v visitor, wha
 		return nil
 	}
 	err = do(p.confirmation(r, v, form))
-	if status := p.passwordRefused(w, r, form, err); status != 0 {
+	if status := p.confirmRefused(w, r, form, err); status != 0 {
 		p.confirm(w, r, v, status, what, name, formName, form, last)
 		return nil
 	}
@@ -415,7 +409,7 @@ func (p *Pages) beginPasskey(w http.ResponseWriter, r *http.Request, v visitor) 
 	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
 		return p.noPasskey(w, r, v, form, wrong)
 	}
-	if status := p.passwordRefused(w, r, form, err); status != 0 {
+	if status := p.confirmRefused(w, r, form, err); status != 0 {
 		p.renderNewPasskey(w, r, v, status, form)
 		return nil
 	}

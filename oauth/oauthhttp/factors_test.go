@@ -22,8 +22,8 @@ import (
 	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
-// code is what an authenticator app with that secret shows now.
-func (s *site) code(t testing.TB, secret string) string {
+// shown is what an authenticator app with that secret shows now.
+func (s *site) shown(t testing.TB, secret string) string {
 	t.Helper()
 	code, err := totp.GenerateCode(secret, s.Now())
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func (b *browser) setUp() (secret string, recovery []string) {
 	b.t.Helper()
 	page := b.get("/security/totp")
 	form, secret := page.form("/security/totp"), page.secret()
-	form.Set("code", b.site.code(b.t, secret))
+	form.Set("code", b.site.shown(b.t, secret))
 	form.Set("password", password)
 	recovery = b.post("/security/totp", form).recovery()
 	b.site.Advance(5 * time.Minute)
@@ -177,7 +177,7 @@ func TestSignInWithAnAuthenticatorApp(t *testing.T) {
 	require.Contains(t, v.faults(), "This code is not right")
 	require.False(t, b.isSignedIn())
 	require.Empty(t, v.codeForm("totp", "")["code"][0])
-	v = b.post("/signin/second", v.codeForm("totp", s.code(t, secret)))
+	v = b.post("/signin/second", v.codeForm("totp", s.shown(t, secret)))
 	require.Equal(t, "/dev/apps", v.location())
 	require.True(t, b.isSignedIn())
 	require.Empty(t, b.cookie("foxbridge-pending"))
@@ -216,7 +216,7 @@ func TestFormsOfTheSecondStepThatAreRefused(t *testing.T) {
 	s := newSite(t)
 	secret, codes := s.aliceAtHome(t).setUp()
 	b, page := s.half(t, "")
-	right := page.codeForm("totp", s.code(t, secret))
+	right := page.codeForm("totp", s.shown(t, secret))
 	for name, test := range map[string]struct {
 		change  tampered
 		headers []string
@@ -241,11 +241,11 @@ func TestFormsOfTheSecondStepThatAreRefused(t *testing.T) {
 	other, page := s.half(t, "")
 	require.Equal(t, http.StatusForbidden, other.post("/signin/second", right).status, "the form of another browser")
 	stranger := s.browser(t)
-	form := page.codeForm("totp", s.code(t, secret))
+	form := page.codeForm("totp", s.shown(t, secret))
 	form.Set("form_token", stranger.get("/signin").form("/signin").Get("form_token"))
 	require.Equal(t, http.StatusForbidden, stranger.post("/signin/second", form).status, "the token of another form")
 	other.setCookie("foxbridge-pending", "x"+other.cookie("foxbridge-pending"))
-	v := other.post("/signin/second", page.codeForm("totp", s.code(t, secret)))
+	v := other.post("/signin/second", page.codeForm("totp", s.shown(t, secret)))
 	require.Equal(t, http.StatusForbidden, v.status)
 	require.Contains(t, v.faults(), "Sign in again")
 	require.Equal(t, "Sign in", v.heading())
@@ -260,7 +260,7 @@ func TestTheSecondStepTakesFiveMinutes(t *testing.T) {
 	b, page := s.half(t, "/dev/apps")
 	pending := b.cookie("foxbridge-pending")
 	s.Advance(oauth.PendingLifetime)
-	v := b.post("/signin/second", page.codeForm("totp", s.code(t, secret)))
+	v := b.post("/signin/second", page.codeForm("totp", s.shown(t, secret)))
 	require.Equal(t, http.StatusForbidden, v.status)
 	require.Contains(t, v.faults(), "This took too long")
 	require.Equal(t, "/dev/apps", v.formAt("/signin").Get("return"), "one gets where one wanted to")
@@ -289,7 +289,7 @@ func TestTooManyCodesOnThePage(t *testing.T) {
 	for i := range oauth.DefaultFailureLimit {
 		require.Equal(t, http.StatusForbidden, b.post("/signin/second", page.codeForm("totp", s.wrongCode(t, secret)), fromHeader, "192.0.2."+strconv.Itoa(i)).status)
 	}
-	v := b.post("/signin/second", page.codeForm("totp", s.code(t, secret)))
+	v := b.post("/signin/second", page.codeForm("totp", s.shown(t, secret)))
 	require.Equal(t, http.StatusTooManyRequests, v.status)
 	require.Equal(t, "86400", v.header.Get("Retry-After"))
 	require.Contains(t, v.faults(), "try again tomorrow")
@@ -331,7 +331,7 @@ func TestSettingUpAnAuthenticatorAppOnThePage(t *testing.T) {
 	require.Contains(t, page.header.Get("Content-Security-Policy"), "img-src 'self' data:")
 	require.Contains(t, page.body, "otpauth://totp/Foxbridge:alice@example.org?")
 	right := page.form("/security/totp")
-	right.Set("code", s.code(t, secret))
+	right.Set("code", s.shown(t, secret))
 	right.Set("password", password)
 	for name, test := range map[string]struct {
 		change tampered
@@ -368,7 +368,7 @@ func TestSettingUpAnAuthenticatorAppOnThePage(t *testing.T) {
 	page = b.get("/security/totp")
 	late := page.form("/security/totp")
 	s.Advance(15 * time.Minute)
-	late.Set("code", s.code(t, page.secret()))
+	late.Set("code", s.shown(t, page.secret()))
 	late.Set("password", bobPassword)
 	v := b.post("/security/totp", late)
 	require.Equal(t, http.StatusUnprocessableEntity, v.status)

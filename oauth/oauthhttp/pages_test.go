@@ -29,8 +29,9 @@ type site struct {
 	url string
 	bob oauth.User
 
-	mu    sync.Mutex
-	homes map[int64][]oauthhttp.Site // by user
+	mu        sync.Mutex
+	homes     map[int64][]oauthhttp.Site // by user
+	addresses byte                       // that were used
 }
 
 func newSite(t testing.TB) *site {

@@ -101,7 +101,7 @@ func (p *Pages) signInPasskey(w http.ResponseWriter, r *http.Request, v visitor)
 	if err != nil {
 		return err
 	}
-	in, err := p.service.PasskeySignIn(r.Context(), form.Get(fieldCeremony), form.Get(fieldCredential))
+	in, err := p.service.PasskeySignIn(r.Context(), form.Get(fieldCeremony), form.Get(fieldCredential), p.address(r))
 	if refusal, is := errors.AsType[*oauth.Error](err); is {
 		p.logRefusal(r, refusal)
 		form.Reject("", "signin.passkey.refused")
@@ -182,14 +182,14 @@ func (p *Pages) second(w http.ResponseWriter, r *http.Request, v visitor) error 
 			}
 			return in, err
 		}
-		return p.service.CompleteWithTOTP(r.Context(), pending, form.Get(fieldCode))
+		return p.service.CompleteWithTOTP(r.Context(), pending, form.Get(fieldCode), p.address(r))
 	})
 }
 
 // secondPasskey completes a sign-in with a passkey.
 func (p *Pages) secondPasskey(w http.ResponseWriter, r *http.Request, v visitor) error {
 	return p.complete(w, r, v, formSecondPasskey, []string{fieldCeremony, fieldCredential}, func(pending string, form *web.Form) (oauth.SignedIn, error) {
-		return p.service.CompleteWithPasskey(r.Context(), pending, form.Get(fieldCeremony), form.Get(fieldCredential))
+		return p.service.CompleteWithPasskey(r.Context(), pending, form.Get(fieldCeremony), form.Get(fieldCredential), p.address(r))
 	})
 }
 

@@ -24,6 +24,7 @@ type signInView struct {
 	Token, Return string
 	Application   bool          // an application waits for it
 	Passkey       *ceremonyView // nil: none can be used
+	SignUp        string        // path of the page of sign-up; empty: people cannot do that
 }
 
 // signInPage asks for a name and a password. Who is signed in already goes on.
@@ -54,6 +55,9 @@ func (p *Pages) onward(path string) string {
 func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int, form *web.Form) error {
 	back := form.Get(fieldReturn)
 	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back, Application: forApplication(back)}
+	if p.signUpOn {
+		view.SignUp = signUpFor(back)
+	}
 	var err error
 	if view.Passkey, err = p.passkeyForSignIn(w, r); err != nil {
 		return err
@@ -62,8 +66,8 @@ func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int,
 	return nil
 }
 
-// signIn begins a session, or leads to the second factor. Each sign-in has a new one, whatever cookie it came with,
-// so that nobody can know it beforehand.
+// signIn begins a session, or leads to the second factor. Each sign-in has a new
+// session, whatever cookie it came with, so that nobody can know it beforehand.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, v visitor) error {
 	if v.signedIn() { // in another window, while this page was open
 		form, err := web.ParseForm(w, r, fieldReturn)

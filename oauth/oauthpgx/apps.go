@@ -12,13 +12,13 @@ import (
 
 // AddClientWithin implements oauth.Store. The owner's row is locked first, so that
 // what is counted then is all that there is, whatever process it came from.
-func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) error {
+func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int, changes ...oauth.Change) error {
 	var added, taken bool
 	b := &pgx.Batch{}
 	b.Queue(`SELECT FROM oauth_users WHERE id = $1 FOR NO KEY UPDATE`, c.OwnerID)
 	b.Queue(`SELECT EXISTS (SELECT FROM oauth_clients WHERE id = $1)`, c.ID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&taken) })
-	b.Queue(insertClient, clientValues(c, &limit)...).QueryRow(func(row pgx.Row) error {
+	b.Queue(insertClient(), clientValues(c, &limit, changes)...).QueryRow(func(row pgx.Row) error {
 		var id string
 		err := row.Scan(&id)
 		added = err == nil

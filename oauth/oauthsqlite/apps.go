@@ -8,7 +8,7 @@ import (
 )
 
 // AddClientWithin implements oauth.Store.
-func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) error {
+func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int, changes ...oauth.Change) error {
 	return s.addClient(ctx, c, func(ctx context.Context, tx *sql.Tx) error {
 		var taken bool
 		var have int
@@ -25,7 +25,7 @@ func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) 
 			return oauth.ErrTooMany
 		}
 		return nil
-	})
+	}, changes)
 }
 
 // ClientsOf implements oauth.Store.

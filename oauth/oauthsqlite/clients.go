@@ -12,11 +12,11 @@ import (
 
 // AddClient implements oauth.Store.
 func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
-	return s.addClient(ctx, c, func(context.Context, *sql.Tx) error { return nil })
+	return s.addClient(ctx, c, func(context.Context, *sql.Tx) error { return nil }, nil)
 }
 
 // addClient inserts a client unless check fails.
-func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(context.Context, *sql.Tx) error) error {
+func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(context.Context, *sql.Tx) error, changes []oauth.Change) error {
 	if !storable(c.ID, string(c.Kind), string(c.Status), c.Name, c.Description, c.HomePage) ||
 		!storable(c.RedirectURIs...) || !storable(c.Scope...) {
 		return fmt.Errorf("add client: %w", errText)
@@ -39,7 +39,7 @@ func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(contex
 				return err
 			}
 		}
-		return nil
+		return note(ctx, tx, changes...)
 	})
 	return refused("add client", err)
 }
@@ -59,7 +59,7 @@ func insertSecret(ctx context.Context, tx *sql.Tx, clientID string, s oauth.Secr
 // selectClients reads the clients of the CTE chosen, a row for each of their secrets.
 const selectClients = `
 	SELECT c.id, c.kind, c.status, c.name, c.owner_id, c.created_at,
-		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope,
+		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope, c.rejection,
 		s.id, s.hash, s.created_at, s.last_used_at
 	FROM chosen c
 	LEFT JOIN oauth_client_secrets s ON s.client_id = c.id
@@ -111,7 +111,7 @@ func scanClient(row scanner) (c oauth.Client, err error) {
 		hash                             []byte
 	)
 	if err := row.Scan(&c.ID, &c.Kind, &c.Status, &c.Name, &c.OwnerID, &created,
-		&c.Description, &c.HomePage, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope,
+		&c.Description, &c.HomePage, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope, &c.Rejection,
 		&secretID, &hash, &secretCreated, &lastUse); err != nil {
 		return oauth.Client{}, err
 	}
@@ -131,20 +131,23 @@ func scanClient(row scanner) (c oauth.Client, err error) {
 }
 
 // Decide implements oauth.Store.
-func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status) error {
-	if !storable(string(to)) {
+func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status, reason string, changes ...oauth.Change) error {
+	if !storable(string(to), reason) {
 		return fmt.Errorf("decide on client: %w", errText)
 	}
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
-		return one(tx.ExecContext(ctx, `
-			UPDATE oauth_clients SET status = ? WHERE id = ? AND status = ?`,
-			to, clientID, oauth.Pending))
+		if err := one(tx.ExecContext(ctx, `
+			UPDATE oauth_clients SET status = ?, rejection = ? WHERE id = ? AND status = ?`,
+			to, reason, clientID, oauth.Pending)); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("decide on client", err)
 }
 
 // AddSecret implements oauth.Store.
-func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret) error {
+func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret, changes ...oauth.Change) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
 		var live int
 		if err := tx.QueryRowContext(ctx, `
@@ -157,17 +160,23 @@ func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Sec
 		if live >= oauth.SecretsMax {
 			return oauth.ErrExists
 		}
-		return insertSecret(ctx, tx, clientID, secret)
+		if err := insertSecret(ctx, tx, clientID, secret); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("add secret", err)
 }
 
 // RemoveSecret implements oauth.Store.
-func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
+func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64, changes ...oauth.Change) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
-		return one(tx.ExecContext(ctx, `
+		if err := one(tx.ExecContext(ctx, `
 			DELETE FROM oauth_client_secrets WHERE id = ? AND client_id = ?`,
-			secretID, clientID))
+			secretID, clientID)); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("remove secret", err)
 }
