@@ -28,6 +28,17 @@ const (
 	ActionAppApproved  Action = "application.approved"
 	ActionAppRejected  Action = "application.rejected"
 
+	ActionAppEdited       Action = "application.edited"
+	ActionAppEditHeld     Action = "application.edit.held" // it waits for an operator
+	ActionAppEditApproved Action = "application.edit.approved"
+	ActionAppEditRejected Action = "application.edit.rejected"
+	ActionAppLegacyOn     Action = "application.legacy.on"
+	ActionAppLegacyOff    Action = "application.legacy.off"
+	ActionAppDeleted      Action = "application.deleted"
+
+	ActionDeviceApproved Action = "device.approved"
+	ActionDeviceDenied   Action = "device.denied"
+
 	ActionSecretAdded   Action = "secret.added"
 	ActionSecretRemoved Action = "secret.removed"
 

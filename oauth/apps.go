@@ -37,7 +37,7 @@ func (s *Service) Application(ctx context.Context, ownerID int64, clientID strin
 	if !isHex(clientID, clientIDDigits) {
 		return Client{}, ErrNotFound
 	}
-	client, err := s.opts.Store.Client(ctx, clientID)
+	client, err := s.client(ctx, clientID)
 	switch {
 	case errors.Is(err, ErrNotFound) || err == nil && client.OwnerID != ownerID:
 		return Client{}, ErrNotFound

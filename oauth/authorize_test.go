@@ -443,7 +443,7 @@ func (unwritable) Session(context.Context, oauth.Hash, time.Time) (oauth.User, e
 	return oauth.User{}, errBroken
 }
 
-func (unwritable) Decide(context.Context, string, oauth.Status, string, ...oauth.Change) error {
+func (unwritable) Review(context.Context, oauth.Verdict) error {
 	return errBroken
 }
 

@@ -14,6 +14,7 @@ type Grant struct {
 	ClientName string
 	ClientKind Kind
 	HomePage   string // of the application; may be empty
+	Logo       Hash   // of the application; see Client
 	Scope      Scope
 	Sites      []int64   // nil: all
 	Since      time.Time // when the oldest of them began
@@ -26,6 +27,7 @@ type Connection struct {
 	Name       string
 	Kind       Kind
 	HomePage   string // may be empty
+	Logo       Hash   // see Client
 	Grants     []Grant
 	LastUsedAt time.Time // the latest of its Grants
 }
@@ -47,7 +49,7 @@ func (s *Service) Connections(ctx context.Context, userID int64) ([]Connection, 
 		if !known {
 			at = len(connections)
 			place[g.ClientID] = at
-			connections = append(connections, Connection{ClientID: g.ClientID, Name: g.ClientName, Kind: g.ClientKind, HomePage: g.HomePage})
+			connections = append(connections, Connection{ClientID: g.ClientID, Name: g.ClientName, Kind: g.ClientKind, HomePage: g.HomePage, Logo: g.Logo})
 		}
 		connections[at].Grants = append(connections[at].Grants, g)
 		if g.LastUsedAt.After(connections[at].LastUsedAt) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -56,22 +57,25 @@ func (s *Service) Requests(ctx context.Context) ([]Request, error) {
 	return requests, nil
 }
 
-// Decision is an operator's on a Pending application.
+// Decision is an operator's on a Pending application, or on an edit of one that waits.
 type Decision struct {
 	ClientID   string
+	Edition    int64 // that the operator saw
 	Approve    bool
 	Reason     string     // why not, for the owner; at most 500 characters, may be empty
 	OperatorID int64      // 0: by command
 	Address    netip.Addr // where the operator is
 }
 
-// Decide lets a Pending application be used, or not. It is in the record of the owner
-// and in that of the operator. An application that is not Pending is a *FieldError with
-// the cause ErrNotFound, a Reason that cannot be another one.
+// Decide lets a Pending application be used, or not, or an edit hold that waits, or not.
+// It is in the record of the owner and in that of the operator. An application that
+// waits for nothing in this edition is a *FieldError with the cause ErrNotFound, so that
+// nobody approves what was edited after they looked; a Reason that cannot be is another
+// one.
 func (s *Service) Decide(ctx context.Context, d Decision) error {
-	to, action := Rejected, ActionAppRejected
+	action, edit := ActionAppRejected, ActionAppEditRejected
 	if d.Approve {
-		to, action, d.Reason = Active, ActionAppApproved, ""
+		action, edit, d.Reason = ActionAppApproved, ActionAppEditApproved, ""
 	}
 	if d.Reason = strings.TrimSpace(d.Reason); !isDescription(d.Reason) {
 		return &FieldError{Field: "reason", Problem: "is not text of at most 500 characters"}
@@ -90,7 +94,13 @@ func (s *Service) Decide(ctx context.Context, d Decision) error {
 		changes[0].Address = "" // that of somebody else is not the owner's to know
 		changes = append(changes, s.change(d.OperatorID, action, d.ClientID, noted.Subject, d.Address))
 	}
-	err = s.opts.Store.Decide(ctx, d.ClientID, to, d.Reason, changes...)
+	held := slices.Clone(changes)
+	for i := range held {
+		held[i].Action = edit
+	}
+	err = s.opts.Store.Review(ctx, Verdict{
+		ClientID: d.ClientID, Edition: d.Edition, Approve: d.Approve, Reason: d.Reason, Pending: changes, Held: held,
+	})
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return notPending(err)

@@ -89,6 +89,8 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--scope", "everything", "--data-dir", dir},
 		{"app", "approve", "nobody", "--data-dir", dir},
 		{"app", "reject", "nobody", "--data-dir", dir},
+		{"app", "legacy", "nobody", "on", "--data-dir", dir},
+		{"app", "delete", "nobody", "--data-dir", dir},
 		{"app", "secret", "add", "nobody", "--data-dir", dir},
 		{"app", "secret", "remove", "nobody", "1", "--data-dir", dir},
 		{"site", "add", "--owner", "nobody@example.com", "--label", "A", "--data-dir", dir},
@@ -169,7 +171,7 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(listedApp["secrets"].([]any)[0].(map[string]any), "id", "created_at", "last_used_at")
 	requested := fields("app", "request", "--owner", "a@example.com", "--name", "C", "--redirect-uri", "https://c.example.com/")
 	has(requested, "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at", "commercial")
-	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope")
+	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope", "legacy", "edition")
 	has(fields("app", "approve", requested["client_id"].(string)), "client_id", "status")
 	has(fields("app", "secret", "add", requested["client_id"].(string)), "client_id", "client_secret")
 	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1"), "client_id", "secret_id")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,6 +175,27 @@ func TestScriptPageTellsTheTruth(t *testing.T) {
 	}
 }
 
+// A script without a password gets its tokens as its page shows, once its owner has let
+// it in.
+func TestDeviceGrantPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	demo := launchDemo(t, dir)
+	examples := blocks(t, "docs/device-grant.md", "sh")
+	require.Len(t, examples, 2)
+	told := regexp.MustCompile(`Open (\S+/device) and enter (\S+)`).FindStringSubmatch(shell(t, dir, examples[0]))
+	require.Len(t, told, 3)
+	env := strings.Fields(shell(t, dir, `. ./demo.env; echo "$FOXBRIDGE_USERNAME $FOXBRIDGE_PASSWORD"`))
+	v := newVisitor(t)
+	v.open(t, told[1])
+	v.submit(t, "/signin", url.Values{"username": {env[0]}, "password": {env[1]}})
+	v.submit(t, "/device", url.Values{"user_code": {told[2]}})
+	v.submit(t, "/device/answer", url.Values{"answer": {"allow"}})
+	require.Contains(t, v.text(), "The device is connected")
+	require.Contains(t, shell(t, dir, examples[1]), `"items":[{"siteId":`)
+	require.Equal(t, exitOK, demo.stop(t))
+}
+
 // The applications of the page about account linking can be registered as it says, and
 // the tests that it names are there.
 func TestAccountLinkingPageTellsTheTruth(t *testing.T) {
@@ -286,7 +308,7 @@ func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
 		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
-		"docs/script.md": true, "docs/account.md": true, "docs/account-linking.md": true,
+		"docs/script.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)

@@ -273,6 +273,8 @@ func kind(t *testing.T, typ string) string {
 	switch typ {
 	case "TEXT", "text", "uuid", "json", "jsonb", "ARRAY": // SQLite has an array as JSON
 		return "text"
+	case "REAL", "double precision":
+		return "real"
 	case "BLOB", "bytea":
 		return "bytes"
 	case "INTEGER", "bigint", "integer", "smallint", "boolean", "timestamp with time zone":

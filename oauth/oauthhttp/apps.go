@@ -63,11 +63,12 @@ type appView struct {
 	oauth.Client
 	KindKey, StatusKey string
 	StatusClass        string
+	Picture            string // path; may be empty
 }
 
 func newAppView(c oauth.Client) appView {
 	class := map[oauth.Status]string{oauth.Active: "success", oauth.Pending: "warning", oauth.Rejected: "error"}
-	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status]}
+	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status], Picture: logoPath(c.ID, c.Logo)}
 }
 
 // appKeys are messages that the pages of applications make up.
@@ -219,12 +220,7 @@ func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, 
 }
 
 // base is the address of the API.
-func (p *Pages) base(r *http.Request) string {
-	if issuer := p.service.Issuer(); issuer != "" {
-		return issuer
-	}
-	return "http://" + r.Host
-}
+func (p *Pages) base(r *http.Request) string { return addressOf(p.service, r) }
 
 // quoted is s as one word of a shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
@@ -239,6 +235,8 @@ type appPage struct {
 	Personal                            bool
 	Passwords                           appPasswordsSection // of a personal one
 	Email                               string
+	CanEdit                             bool
+	Waiting                             *waiting // nil: nothing waits for an operator
 }
 
 // own finds the application that the path names, if it is the person's own. Any other
@@ -267,9 +265,13 @@ func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, sta
 
 // renderAppWith is renderApp with what is wrong with a new app password.
 func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form, appPassword *web.Form) {
+	_, held, err := p.service.Edited(r.Context(), v.user.ID, c.ID)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
 	var passwords appPasswordsSection
 	if c.Kind == oauth.Personal {
-		var err error
 		if passwords, err = p.appPasswordsSection(w, r, v, c, appPassword); err != nil {
 			p.fail(w, r, err)
 			return
@@ -281,6 +283,7 @@ func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor,
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
 		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
 		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email,
+		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
 }
 

@@ -41,11 +41,20 @@ func operatorKeys() []string {
 type requestsPage struct {
 	Token    string
 	Requests []requestView
+	Edits    []editRequestView
+}
+
+// editRequestView is an edit that waits.
+type editRequestView struct {
+	oauth.EditRequest
+	*waiting
+	Picture string // path, as it is
 }
 
 type requestView struct {
 	oauth.Request
 	HomeHost string
+	Picture  string // path; may be empty
 	Scopes   []web.Option
 	Form     *web.Form // that rejects it
 }
@@ -61,12 +70,19 @@ func (p *Pages) renderRequests(w http.ResponseWriter, r *http.Request, status in
 	}
 	view := requestsPage{Token: p.web.FormToken(w, r, formDecide)}
 	for _, request := range requests {
-		shown := requestView{Request: request, HomeHost: hostOf(request.HomePage), Scopes: p.scopeOptions(request.Scope), Form: new(web.Form)}
+		shown := requestView{Request: request, HomeHost: hostOf(request.HomePage), Picture: logoPath(request.ID, request.Logo), Scopes: p.scopeOptions(request.Scope), Form: new(web.Form)}
 		if form.Get(fieldClientID) == request.ID {
 			shown.Form = form
 		}
 		shown.Form.ID = "app-" + request.ID
 		view.Requests = append(view.Requests, shown)
+	}
+	edits, err := p.service.EditRequests(r.Context())
+	if err != nil {
+		return err
+	}
+	for _, e := range edits {
+		view.Edits = append(view.Edits, editRequestView{e, p.waitingOf(e.Live, &e.HeldEdit), logoPath(e.Live.ID, e.Live.Logo)})
 	}
 	p.web.Render(w, r, status, "requests", view, web.ReturnTo(pathRequests))
 	return nil
@@ -81,13 +97,13 @@ func (p *Pages) reject(w http.ResponseWriter, r *http.Request, v visitor) error 
 }
 
 func (p *Pages) decide(w http.ResponseWriter, r *http.Request, v visitor, approve bool, done string) error {
-	form, err := p.web.PostedForm(w, r, formDecide, fieldClientID, fieldReason)
+	form, err := p.web.PostedForm(w, r, formDecide, fieldClientID, fieldEdition, fieldReason)
 	if err != nil {
 		return err
 	}
 	id := form.Get(fieldClientID)
 	err = p.service.Decide(r.Context(), oauth.Decision{
-		ClientID: id, Approve: approve, Reason: strings.ReplaceAll(form.Get(fieldReason), "\r\n", "\n"),
+		ClientID: id, Edition: edition(form), Approve: approve, Reason: strings.ReplaceAll(form.Get(fieldReason), "\r\n", "\n"),
 		OperatorID: v.user.ID, Address: p.address(r),
 	})
 	wrong, isField := errors.AsType[*oauth.FieldError](err)
@@ -101,7 +117,7 @@ func (p *Pages) decide(w http.ResponseWriter, r *http.Request, v visitor, approv
 	case err != nil:
 		return err
 	}
-	p.log.InfoContext(r.Context(), "application decided on", "client_id", id, "approved", approve, "user_id", v.user.ID)
+	p.log.InfoContext(r.Context(), "application decided on", "client_id", id, "edition", edition(form), "approved", approve, "user_id", v.user.ID)
 	p.web.Flash(w, done)
 	p.web.Redirect(w, pathRequests)
 	return nil

@@ -69,6 +69,7 @@ type Pages struct {
 	home     string
 	signUpOn bool
 	web      *web.Pages
+	decoding chan struct{} // holds one for each picture that is being decoded
 }
 
 // Paths of the pages.
@@ -82,7 +83,10 @@ const (
 
 // NewPages makes Pages. It refuses an Options.Home that is no local path.
 func NewPages(o PagesOptions) (*Pages, error) {
-	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home, signUpOn: o.SignUp}
+	p := &Pages{
+		service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home, signUpOn: o.SignUp,
+		decoding: make(chan struct{}, logosAtOnce),
+	}
 	if p.address == nil {
 		p.address = connection
 	}
@@ -139,7 +143,7 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
-	routes = slices.Concat(routes, p.secondPages(), p.appPages(), p.securityPages(), p.operatorPages())
+	routes = slices.Concat(routes, p.secondPages(), p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages())
 	for _, route := range routes {
 		p.handle(r, route.path, route.page)
 	}
@@ -363,5 +367,5 @@ func dynamicKeys() []string {
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
+	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
 }

@@ -40,6 +40,8 @@ func recordKeys() []string {
 		oauth.ActionPasswordChanged, oauth.ActionTokensEnded, oauth.ActionPasswordForbidden, oauth.ActionPasswordAllowed,
 		oauth.ActionOperatorGiven, oauth.ActionOperatorTaken,
 		oauth.ActionAppCreated, oauth.ActionAppRequested, oauth.ActionAppApproved, oauth.ActionAppRejected,
+		oauth.ActionAppEdited, oauth.ActionAppEditHeld, oauth.ActionAppEditApproved, oauth.ActionAppEditRejected,
+		oauth.ActionAppLegacyOn, oauth.ActionAppLegacyOff, oauth.ActionAppDeleted, oauth.ActionDeviceApproved, oauth.ActionDeviceDenied,
 		oauth.ActionSecretAdded, oauth.ActionSecretRemoved, oauth.ActionAppPasswordAdded, oauth.ActionAppPasswordRemoved,
 		oauth.ActionConnected, oauth.ActionDisconnected,
 		oauth.ActionTOTPAdded, oauth.ActionTOTPRemoved, oauth.ActionPasskeyAdded, oauth.ActionPasskeyRemoved,

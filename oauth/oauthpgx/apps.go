@@ -42,8 +42,8 @@ func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int, 
 // ClientsOf implements oauth.Store.
 func (s *Store) ClientsOf(ctx context.Context, ownerID int64, limit int) ([]oauth.Client, error) {
 	rows, _ := s.db.Read().Query(ctx, `
-		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = $1 ORDER BY id LIMIT $2)`+selectClients,
-		ownerID, max(0, limit))
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = $1 AND status <> $3 ORDER BY id LIMIT $2)`+selectClients,
+		ownerID, max(0, limit), string(oauth.Deleted))
 	clients, err := collectClients(rows)
 	return clients, refused("list clients of owner", err)
 }

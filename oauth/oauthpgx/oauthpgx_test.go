@@ -66,10 +66,6 @@ func (p *processes) AddClient(ctx context.Context, c oauth.Client) error {
 	return p.next().AddClient(ctx, c)
 }
 
-func (p *processes) Decide(ctx context.Context, clientID string, to oauth.Status, reason string, changes ...oauth.Change) error {
-	return p.next().Decide(ctx, clientID, to, reason, changes...)
-}
-
 func (p *processes) AddSecret(ctx context.Context, clientID string, s oauth.Secret, changes ...oauth.Change) error {
 	return p.next().AddSecret(ctx, clientID, s, changes...)
 }

@@ -125,6 +125,9 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 		Devices: devices.New(devices.Options{
 			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
 			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth, Budget: budget,
+			Keep: devices.Keep{
+				Interval: cfg.MeasurementInterval, Raw: cfg.MeasurementRaw, Measurements: cfg.MeasurementKeep, History: cfg.HistoryKeep,
+			},
 		}),
 		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil

@@ -33,7 +33,7 @@ func (a *App) sweepOnce(ctx context.Context) {
 		logSweep(ctx, a.log, "sweep of tokens failed", err)
 	}
 	if err := a.record.Devices.Sweep(ctx); err != nil {
-		logSweep(ctx, a.log, "sweep of commands failed", err)
+		logSweep(ctx, a.log, "sweep of homes failed", err)
 	}
 	if err := a.limits.sweep(ctx); err != nil {
 		logSweep(ctx, a.log, "sweep of limits failed", err)

@@ -55,6 +55,11 @@ type Config struct {
 	LimitAddress         int  `key:"limit-address" default:"600" min:"0" max:"1000000" doc:"How many requests a minute may come from one address, of IPv6 from one /64, for which nobody has authenticated: pages without a sign-in, and requests whose credentials are wrong. Whoever does authenticate is not kept out by others at the same address. See trusted-proxies."`
 	LimitsShared         bool `key:"limits-shared" default:"false" doc:"Where the limits are counted: false means in this process, true means in the PostgreSQL database, for bridges that share one. When that gives no answer in time, requests are permitted."`
 
+	MeasurementInterval time.Duration `key:"measurement-interval" default:"1m" min:"1s" max:"1h" doc:"Of what a sensor measures, one value is kept for each interval, the last."`
+	MeasurementRaw      time.Duration `key:"measurement-raw" default:"336h" min:"24h" max:"87600h" doc:"How long each of those values is kept. After that the mean of its hour stands for it (of a light level the last)."`
+	MeasurementKeep     time.Duration `key:"measurement-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long measurements are kept at all."`
+	HistoryKeep         time.Duration `key:"history-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long the history of a home is kept."`
+
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 
