@@ -483,7 +483,7 @@ func TestAFailureOfTheStoreIsNeverARefusalNorToldToTheApplication(t *testing.T) 
 		},
 		"revoke":        func() error { return lately.Revoke(t.Context(), about) },
 		"introspect":    func() error { _, _, err := lately.Introspect(t.Context(), about); return err },
-		"sign in":       func() error { _, _, err := lately.SignIn(t.Context(), aliceEmail, alicePassword, home()); return err },
+		"sign in":       func() error { _, err := lately.SignIn(t.Context(), aliceEmail, alicePassword, home()); return err },
 		"session":       func() error { _, err := lately.Session(t.Context(), oauth.NewSecret()); return err },
 		"sign out":      func() error { return lately.SignOut(t.Context(), oauth.NewSecret()) },
 		"approve":       func() error { return lately.Approve(t.Context(), app.ID) },

@@ -2,11 +2,14 @@ package oauth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-webauthn/webauthn/webauthn"
 )
 
 // Defaults of Options.
@@ -45,6 +48,10 @@ type Options struct {
 	Issuer string
 	// Scopes are the names that a commercial application may register for.
 	Scopes []string
+	// SealKey encrypts what has to be read back, such as the secrets of authenticator
+	// apps: SealKeySize random bytes, the same in all processes of a store. Nil: one that
+	// is drawn, so that nothing can be read back by another process or a later one.
+	SealKey []byte
 
 	AccessLifetime  time.Duration // of an access token; longer than Grace
 	RefreshLifetime time.Duration // of a refresh token; each rotation starts it anew
@@ -60,8 +67,10 @@ type Options struct {
 // A refusal that the caller may see is an *Error (or, from the administration, a
 // *FieldError); any other error means that the server failed.
 type Service struct {
-	opts Options // complete
-	uses *uses
+	opts     Options // complete
+	seal     sealer
+	webauthn *webauthn.WebAuthn // nil: passkeys cannot be used
+	uses     *uses
 }
 
 // New returns a Service, or an error that names the option that is wrong.
@@ -78,13 +87,17 @@ func New(o Options) (*Service, error) {
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
+	if o.SealKey == nil {
+		o.SealKey = make([]byte, SealKeySize)
+		rand.Read(o.SealKey)
+	}
 	if o.Admit == nil {
 		o.Admit = admitAll
 	}
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("configure the authorization server: %w", err)
 	}
-	return &Service{opts: o, uses: newUses()}, nil
+	return &Service{opts: o, seal: sealer{o.SealKey}, webauthn: relyingParty(o.Issuer), uses: newUses()}, nil
 }
 
 func orDefault[T comparable](value *T, standard T) {
@@ -102,6 +115,8 @@ func (o *Options) check() error {
 		return errors.New("option Passwords is missing")
 	case strings.HasSuffix(o.Issuer, "/"):
 		return errors.New("option Issuer ends in a slash")
+	case len(o.SealKey) != SealKeySize:
+		return fmt.Errorf("option SealKey has not %d bytes", SealKeySize)
 	case o.Grace < 0:
 		return errors.New("option Grace is negative")
 	case o.AccessLifetime <= o.Grace:

@@ -160,6 +160,8 @@ type Store interface {
 	// below before (0: all), limit at the most.
 	Changes(ctx context.Context, userID, before int64, limit int) ([]Change, error)
 
+	FactorStore
+
 	// Failures counts the failed sign-ins of key since then (exclusive), and gives the
 	// time of the oldest of them (zero if there are none).
 	Failures(ctx context.Context, key Hash, since time.Time) (Failures, error)
@@ -168,7 +170,7 @@ type Store interface {
 
 	// Purge deletes what no answer depends on any more: codes, device codes and sessions that expired
 	// before then, access tokens that expired before then, refresh tokens that expired before then, grants left without
-	// tokens, failures before then. It deletes limit rows of each at the most, and
+	// tokens, failures before then, what was spent and expired before then. It deletes limit rows of each at the most, and
 	// returns how many it deleted in all.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 }

@@ -208,7 +208,7 @@ func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a 
 // time. A grant stays as long as the code that gave it, which knows by it that it was
 // spent.
 func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
-	var deleted [7]int64
+	var deleted [8]int64
 	b := &pgx.Batch{}
 	for i, sql := range [len(deleted)]string{
 		`DELETE FROM oauth_codes WHERE hash IN (
@@ -236,6 +236,9 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 		`DELETE FROM oauth_sign_in_failures WHERE id IN (
 			SELECT id FROM oauth_sign_in_failures WHERE failed_at < $1
 			ORDER BY failed_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM oauth_spent WHERE hash IN (
+			SELECT hash FROM oauth_spent WHERE expires_at < $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 	} {
 		b.Queue(sql, before, max(0, limit)).Exec(func(tag pgconn.CommandTag) error {
 			deleted[i] = tag.RowsAffected()

@@ -252,6 +252,8 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 				ORDER BY g.expires_at LIMIT ?)`,
 			`DELETE FROM oauth_sign_in_failures WHERE id IN (
 				SELECT id FROM oauth_sign_in_failures WHERE failed_at < ? ORDER BY failed_at LIMIT ?)`,
+			`DELETE FROM oauth_spent WHERE hash IN (
+				SELECT hash FROM oauth_spent WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
 		} {
 			result, err := tx.ExecContext(ctx, query, before.UnixMicro(), max(0, limit))
 			if err != nil {

@@ -51,6 +51,9 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Requests", requests()},
 		{"Uses", grantUses()},
 		{"AccountContexts", accountContexts()},
+		{"Factors", factors()},
+		{"FactorUses", factorUses()},
+		{"Tries", tries()},
 		{"Failures", failures()},
 		{"Purge", purges()},
 		{"Context", contexts()},
@@ -421,6 +424,25 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"Failures":      func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
 				"AddFailure":    func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
 				"Purge":         func() error { _, err := b.Purge(ctx, start().Add(100*refreshLife), 100); return err },
+
+				"Factors": func() error { _, err := b.Factors(ctx, f.UserID); return err },
+				"AddTOTP": func() error { _, err := b.AddTOTP(ctx, b.newTOTP(f.UserID), nil, oauth.Change{}); return err },
+				"AddPasskey": func() error {
+					_, err := b.AddPasskey(ctx, b.newPasskey(f.UserID), 9, b.spent(), nil, oauth.Change{})
+					return err
+				},
+				"RemoveTOTP":       func() error { return b.RemoveTOTP(ctx, f.UserID, oauth.Change{}) },
+				"RemovePasskey":    func() error { return b.RemovePasskey(ctx, f.UserID, 1, oauth.Change{}) },
+				"RemoveFactors":    func() error { _, err := b.RemoveFactors(ctx, f.UserID, oauth.Change{}); return err },
+				"SetRecoveryCodes": func() error { return b.SetRecoveryCodes(ctx, f.UserID, nil, oauth.Change{}) },
+				"Passkey":          func() error { _, err := b.Passkey(ctx, []byte("id")); return err },
+				"AddTry":           func() error { _, _, err := b.AddTry(ctx, b.hash(), start(), start(), 1); return err },
+				"UseTOTP":          func() error { return b.UseTOTP(ctx, f.UserID, 1, 1, b.spent(), start()) },
+				"UsePasskey":       func() error { return b.UsePasskey(ctx, oauth.Passkey{ID: 1, UserID: f.UserID}, b.spent(), start()) },
+				"UseRecoveryCode": func() error {
+					_, err := b.UseRecoveryCode(ctx, f.UserID, b.hash(), b.spent(), oauth.Change{})
+					return err
+				},
 			} {
 				err := call()
 				require.ErrorIs(t, err, context.Canceled, name)

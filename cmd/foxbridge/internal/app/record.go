@@ -77,14 +77,21 @@ func (i issuance) TokenIssued(clientID, grant string) { i.Metrics.TokenIssued(cl
 
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
-	issuer string // empty: nobody is authorized by this process
-	tell   observers
-	limits *limits // nil: there are none
-	now    func() time.Time
-	log    *slog.Logger
+	issuer  string // empty: nobody is authorized by this process
+	sealKey []byte // nil: as oauth.Options has it
+	tell    observers
+	limits  *limits // nil: there are none
+	now     func() time.Time
+	log     *slog.Logger
 }
 
 func openRecord(ctx context.Context, cfg config.Config, o recordOptions) (*Record, error) {
+	if o.issuer != "" { // an administrator's command seals nothing
+		var err error
+		if o.sealKey, err = sealKey(cfg, o.log); err != nil {
+			return nil, err
+		}
+	}
 	db, err := openDatabase(ctx, cfg, o.tell.commits)
 	if err != nil {
 		return nil, err
@@ -108,7 +115,7 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	}
 	authorization, err := oauth.New(oauth.Options{
 		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
-		Issuer: o.issuer, Scopes: devices.Scopes(),
+		Issuer: o.issuer, Scopes: devices.Scopes(), SealKey: o.sealKey,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -37,8 +38,9 @@ type Config struct {
 	MQTT      string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
 	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. But for /alerts, which is there with an alert-token alone, it asks for no credentials, so keep it off public networks."`
 
-	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database; it is created with mode 0700. Not used with PostgreSQL."`
+	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database and of seal.key; it is created with mode 0700. With PostgreSQL and seal-key it is not used."`
 	DatabaseURL string `key:"database-url" format:"dsn" secret:"true" doc:"Where the record is kept. Empty means foxbridge.db in the data directory; sqlite:PATH is another SQLite file; postgres://USER:PASSWORD@HOST/NAME is PostgreSQL. A SQLite database is migrated at start, a PostgreSQL database by the command migrate."`
+	SealKey     string `key:"seal-key" format:"seal-key" secret:"true" doc:"Key that encrypts what must be read back, such as the secrets of authenticator apps: 64 hex digits, the same for all bridges of a database. Empty means that one is drawn once and kept as seal.key in the data directory. Without it authenticator apps have to be set up anew, so keep a copy of it, apart from those of the database."`
 
 	BridgeID    string        `key:"bridge-id" default:"bridge" format:"bridge-id" doc:"Name of this process in the topics at which units answer: 1 to 32 of a-z, 0-9 and -. Processes that share a broker need different names."`
 	CommandWait time.Duration `key:"command-wait" default:"8s" min:"1s" max:"9s" doc:"How long an HTTP request waits for the unit's own acknowledgement before it is answered 504. Widespread clients give up after 10s."`
@@ -220,6 +222,10 @@ func checkFormat(format string, v reflect.Value) error {
 		}
 	case "public-url":
 		return checkPublicURL(v.String())
+	case "seal-key":
+		if _, err := (Config{SealKey: v.String()}).SealKeyBytes(); err != nil {
+			return err
+		}
 	case "networks":
 		if _, err := parseNetworks(v.String()); err != nil {
 			return err
@@ -300,6 +306,21 @@ func parseNetworks(list string) ([]netip.Prefix, error) {
 		networks = append(networks, network.Masked())
 	}
 	return networks, nil
+}
+
+// sealKeySize is the length of SealKey in bytes.
+const sealKeySize = 32
+
+// SealKeyBytes reads SealKey; nil if it is empty. The error does not repeat it.
+func (c Config) SealKeyBytes() ([]byte, error) {
+	if c.SealKey == "" {
+		return nil, nil
+	}
+	key, err := hex.DecodeString(c.SealKey)
+	if err != nil || len(key) != sealKeySize {
+		return nil, errors.New("the value is not 64 hex digits")
+	}
+	return key, nil
 }
 
 func isPath(s string) bool { return s != "" && !strings.ContainsRune(s, 0) }

@@ -168,6 +168,8 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"proxies that are no networks":     {source{args: []string{"--trusted-proxies=10.0.0.0/8,proxy"}}, "--trusted-proxies"},
 		"postgres that is no URL":          {source{args: []string{"--database-url=postgres://u:p@w@h:x/db"}}, "--database-url: the value is neither"},
 		"file that is not there":           {source{args: []string{"--config=/nowhere/x.yaml"}}, "/nowhere/x.yaml"},
+		"seal key that is short":           {source{args: []string{"--seal-key=0123"}}, "--seal-key: the value is not 64 hex digits"},
+		"seal key that is no hex":          {source{args: []string{"--seal-key=" + strings.Repeat("x", 64)}}, "--seal-key: the value is not 64 hex digits"},
 		"secret file that is not there":    {source{args: []string{"--database-url-file=/nowhere/x"}}, "--database-url-file"},
 	} {
 		t.Run(name, func(t *testing.T) {
