@@ -159,11 +159,21 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(fields("app", "approve", requested["client_id"].(string)), "client_id", "status")
 	has(fields("app", "secret", "add", requested["client_id"].(string)), "client_id", "client_secret")
 	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1"), "client_id", "secret_id")
-	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "owner", "created_at")
+	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "language", "owner", "created_at")
 	has(fields("unit", "add", "--site", "1", "--device", "socket:Lamp: the big one"), "unit_id", "password", "site_id", "devices")
+	has(fields("site", "group", "add", "--site", "1", "--kind", "socket", "--label", "All", "--device", "1"), "group_id", "site_id", "kind", "label", "devices")
+	has(fields("site", "group", "list", "--owner", "a@example.com", "--site", "1"), "group_id", "site_id", "kind", "label", "devices")
+	has(fields("site", "scenario", "add", "--owner", "a@example.com", "--site", "1", "--label", "Off", "--step", "socket/off:1", "--step", "security/armed"),
+		"scenario_id", "site_id", "label", "type", "enabled")
+	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled")
+	has(fields("site", "members", "--owner", "a@example.com", "--site", "1"), "site_id", "email", "name", "role")
+	invited := fields("site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--role", "guest")
+	has(invited, "site_id", "email", "role", "code", "expires_at")
+	fields("user", "add", "b@example.com", "--name", "B")
+	has(fields("site", "join", "--email", "b@example.com", "--code", invited["code"].(string)), "site_id", "email", "name", "role")
 	has(fields("unit", "list"), "unit_id", "site_id", "online", "firmware", "catalogue", "clock_offset_ms", "seen_at", "created_at")
 	listed := fields("site", "list")
-	has(listed, "site_id", "label", "timezone", "owner", "devices", "created_at")
+	has(listed, "site_id", "label", "timezone", "language", "owner", "devices", "created_at")
 	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
 }
 
