@@ -61,7 +61,7 @@ func TestReadmeTellsTheTruth(t *testing.T) {
 	demo := launchDemo(t, dir)
 	answers := shell(t, dir, strings.Join(blocks(t, "README.md", "sh"), "\n"))
 	require.Regexp(t, `"payload":\{"request":"OK"\}`, answers)
-	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed"}`)
+	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed","alarm":"quiet"`)
 	require.Contains(t, answers, `Alarm armed by Demo`)
 	require.Equal(t, exitOK, demo.stop(t))
 }
