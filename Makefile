@@ -19,7 +19,7 @@ demo: build ## a whole bridge with a simulated home and the demo application, un
 build: ## the static binary, bin/foxbridge
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/foxbridge
 
-test: ## everything, under the race detector; gets PostgreSQL, Chromium and the MQTT tools by itself, and starts what it needs
+test: ## everything, under the race detector; gets PostgreSQL, Chromium, Prometheus, the MQTT tools and stock OAuth clients by itself, and starts what it needs
 	.ci/install-tools
 	.ci/with-postgres $(GO) test -race $(PKG)
 
@@ -37,7 +37,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 bench: ## benchmarks; absolute times of a shared machine prove nothing, ratios do
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
-screenshots: ## a picture of each page, as on a phone and at a desk, in ./screenshots
+screenshots: ## a picture of each page, as on a phone and at a desk, light and dark, in ./screenshots
 	.ci/install-tools
 	rm -rf screenshots
 	TEST_FOXBRIDGE_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count=1 -run '^TestBrowser' ./cmd/foxbridge

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -30,15 +31,23 @@ type NewDevice struct {
 }
 
 // AddSite registers a home and its owner. The label has 1 to 100 characters; the
-// timezone is an IANA name. Bad values are *FieldError.
+// timezone is an IANA name; its history is in English. Bad values are *FieldError.
 func (s *Service) AddSite(ctx context.Context, ownerID int64, label, timezone string) (Site, error) {
+	return s.AddSiteIn(ctx, ownerID, label, timezone, English)
+}
+
+// AddSiteIn is AddSite with a history in another language.
+func (s *Service) AddSiteIn(ctx context.Context, ownerID int64, label, timezone string, language Language) (Site, error) {
 	if err := checkLabel("label", label); err != nil {
 		return Site{}, err
 	}
 	if _, err := time.LoadLocation(timezone); err != nil || timezone == "" || timezone == "Local" {
 		return Site{}, &FieldError{"timezone", "is not an IANA name such as Europe/Paris"}
 	}
-	site := Site{Label: label, Timezone: timezone, CreatedAt: s.now()}
+	if !slices.Contains(Languages(), language) {
+		return Site{}, &FieldError{"language", fmt.Sprintf("is not one of %v", Languages())}
+	}
+	site := Site{Label: label, Timezone: timezone, Language: language, Role: Owner, CreatedAt: s.now()}
 	id, err := s.store.AddSite(ctx, site, ownerID)
 	if err != nil {
 		return Site{}, fmt.Errorf("add site: %w", err)
@@ -51,6 +60,9 @@ func (s *Service) AddSite(ctx context.Context, ownerID int64, label, timezone st
 // and returns the secret with which it connects: it is stored as a hash only, and
 // cannot be read again. A site that is unknown or has a unit is a *FieldError.
 func (s *Service) AddUnit(ctx context.Context, siteID int64, list []NewDevice) (Unit, string, []Device, error) {
+	if len(list) > listLimit {
+		return Unit{}, "", nil, &FieldError{"device", fmt.Sprintf("is given more than %d times", listLimit)}
+	}
 	now := s.now()
 	secret := randomHex(32)
 	unit := Unit{ID: randomHex(8), SiteID: siteID, SecretHash: sha256.Sum256([]byte(secret)), CreatedAt: now}
@@ -59,11 +71,11 @@ func (s *Service) AddUnit(ctx context.Context, siteID int64, list []NewDevice) (
 		if err := checkLabel("device", d.Label); err != nil {
 			return Unit{}, "", nil, err
 		}
-		model, known := modelOf(d.Kind)
-		if !known {
+		thing, known := s.table.things[d.Kind]
+		if !known || d.Kind == Security {
 			return Unit{}, "", nil, &FieldError{"device", fmt.Sprintf("kind is not one of %v", DeviceKinds())}
 		}
-		registered[i] = Device{Kind: d.Kind, Label: d.Label, ModelID: model.ID, ModelLabel: model.Label, CreatedAt: now}
+		registered[i] = Device{Kind: d.Kind, Label: d.Label, ModelID: thing.Model.ID, ModelLabel: thing.Model.Label, CreatedAt: now}
 	}
 	added, err := s.store.AddUnit(ctx, unit, registered)
 	switch {
@@ -75,6 +87,37 @@ func (s *Service) AddUnit(ctx context.Context, siteID int64, list []NewDevice) (
 		return Unit{}, "", nil, fmt.Errorf("add unit to site %d: %w", siteID, err)
 	}
 	return unit, secret, added, nil
+}
+
+// ReplaceSecret gives a unit another secret, which it returns: it is stored as a hash
+// only, and cannot be read again. The one before is good for nothing any more. A unit
+// that is not known is a *FieldError.
+func (s *Service) ReplaceSecret(ctx context.Context, unitID string) (string, error) {
+	if !isUnitID(unitID) {
+		return "", &FieldError{"unit", "is not known"}
+	}
+	secret := randomHex(32)
+	err := s.store.ReplaceSecret(ctx, unitID, sha256.Sum256([]byte(secret)), s.now())
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return "", &FieldError{"unit", "is not known"}
+	case err != nil:
+		return "", fmt.Errorf("replace secret of unit %s: %w", unitID, err)
+	}
+	return secret, nil
+}
+
+// replacedMax bounds the replacements that are listed at once.
+const replacedMax = 1_000
+
+// Replaced lists the units that were given another secret within the last so long, the
+// latest first, 1,000 at the most.
+func (s *Service) Replaced(ctx context.Context, within time.Duration) ([]Replacement, error) {
+	replaced, err := s.store.Replaced(ctx, s.now().Add(-within), replacedMax)
+	if err != nil {
+		return nil, fmt.Errorf("list replaced secrets: %w", err)
+	}
+	return replaced, nil
 }
 
 // Units lists units by ID, those above after, limit at the most.
@@ -124,11 +167,6 @@ func (s *Service) Online(ctx context.Context) (int, error) {
 func isUnitID(s string) bool {
 	_, err := hex.DecodeString(s)
 	return err == nil && len(s) == 16 && strings.ToLower(s) == s
-}
-
-func modelOf(kind Kind) (Model, bool) {
-	row, known := rowOf(ListDevices, kind, "")
-	return row.Model, known
 }
 
 func checkLabel(field, label string) error {

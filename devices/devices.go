@@ -25,6 +25,10 @@ var (
 	ErrKeyReuse = errors.New("idempotency key was used for another command")
 	// ErrSettled says that a command has its outcome already.
 	ErrSettled = errors.New("command is settled")
+	// ErrFull says that there are as many as there may be. Nothing was written.
+	ErrFull = errors.New("as many as there may be")
+	// ErrLastOwner says that a site would be nobody's. Nothing was written.
+	ErrLastOwner = errors.New("last owner of the site")
 )
 
 // Caller is the person on whose behalf a request comes, and the application that
@@ -58,20 +62,26 @@ func (c Caller) reaches(siteID int64) bool {
 type Role string
 
 const (
-	// Owner may do everything at the site.
+	// Owner may do everything at the site, and says who else may.
 	Owner Role = "owner"
+	// Member may do everything but that.
+	Member Role = "member"
+	// Guest may look, and give no command.
+	Guest Role = "guest"
 )
 
 // Site is a home.
 type Site struct {
 	ID        int64 // positive; given by the store
 	Label     string
-	Timezone  string // IANA name, such as Europe/Paris
+	Timezone  string   // IANA name, such as Europe/Paris
+	Language  Language // of its history
+	Role      Role     // of the person who asks; empty where nobody does
 	CreatedAt time.Time
 }
 
-// SiteSummary is a Site with how many devices of each kind it has; a kind without
-// devices may be absent from Counts.
+// SiteSummary is a Site with how many devices of each kind it has, and scenarios as Scene;
+// a kind without devices may be absent from Counts.
 type SiteSummary struct {
 	Site
 	Counts map[Kind]int
@@ -84,6 +94,12 @@ type Unit struct {
 	SecretHash [32]byte // SHA-256 of its MQTT password, which is random
 	CreatedAt  time.Time
 	Link       Link
+}
+
+// Replacement says when a unit was given another secret.
+type Replacement struct {
+	UnitID string
+	At     time.Time
 }
 
 // Link is what a unit last said of its connection.
@@ -140,7 +156,9 @@ type Command struct {
 	AcceptedAt time.Time
 	ExpiresAt  time.Time // bridge's clock; the unit does not begin it after this
 	Outcome    Outcome
-	Label      string    // the sentence that its history entry gets once it is Done, at most 500 bytes
+	Label      string    // the sentence that its history entry gets once it is Done
+	Failure    string    // how the sentence begins that the entry gets if it is not done; empty for no entry
+	Language   Language  // of both
 	Reason     string    // why Refused, in the unit's words, at most 200 bytes; else empty
 	FinishedAt time.Time // when the Outcome was written; zero while Pending
 }
@@ -151,6 +169,90 @@ type State struct {
 	Sequence int64           // rises with each report of this device, for ever
 	Time     time.Time       // bridge's clock
 	Readings json.RawMessage // a JSON object, at most 4 KiB
+	// Since tells of readings that are null since when they are, to the millisecond; nil for none.
+	Since map[string]time.Time
+}
+
+// Reported is a device with what its unit last said of it.
+type Reported struct {
+	Device
+	State       State         // its Sequence is 0 if nothing was ever said
+	ClockOffset time.Duration // of the unit
+}
+
+// Measurement is a value that a device measured.
+type Measurement struct {
+	Value float64
+	At    time.Time
+}
+
+// MeasurementFilter chooses measurements. From and To are inclusive.
+type MeasurementFilter struct {
+	Reading   string
+	Mean      bool // of the hours of which only a summary is kept, the mean and not the last value
+	From, To  time.Time
+	Ascending bool
+	Limit     int
+}
+
+// Group is a number of devices of one kind that are commanded together. It is kept by
+// the bridge: a unit knows nothing of it.
+type Group struct {
+	ID        int64 // of the sequence of the devices
+	SiteID    int64
+	Kind      Kind // of its devices
+	Label     string
+	Devices   []Device // by ID
+	CreatedAt time.Time
+}
+
+// ScenarioType says what makes a scenario run.
+type ScenarioType string
+
+const (
+	OnDemand   ScenarioType = "onDemand" // a person
+	Scheduled  ScenarioType = "scheduled"
+	OnEvent    ScenarioType = "onEvent"
+	Simulation ScenarioType = "simulation" // of people at home
+)
+
+// ScenarioTypes lists all of them.
+func ScenarioTypes() []ScenarioType { return []ScenarioType{OnDemand, Scheduled, OnEvent, Simulation} }
+
+// Scenario is a list of operations that are done one after the other.
+type Scenario struct {
+	ID        int64 // of the sequence of the devices
+	SiteID    int64
+	Label     string
+	Type      ScenarioType
+	Enabled   bool            // whether it runs by itself; says nothing of one that is OnDemand
+	Rule      json.RawMessage // when it runs by itself: a JSON object, at most 4 KiB
+	CreatedBy int64           // the person for whom it runs by itself
+	Steps     []Step
+	CreatedAt time.Time
+}
+
+// Step is an operation of a scenario.
+type Step struct {
+	Device    Device // SecurityDevice with the Kind Security for the alarm
+	Operation string
+}
+
+// Membership is that a person belongs to a site.
+type Membership struct {
+	UserID int64
+	Role   Role
+}
+
+// Invitation is an owner's word that who has its secret and its e-mail address may belong
+// to a site.
+type Invitation struct {
+	SiteID     int64
+	Email      string // in small letters
+	Role       Role   // Member or Guest
+	SecretHash [32]byte
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
 }
 
 // HistoryType is one of the eight types of the contract.

@@ -32,87 +32,116 @@ type Request struct {
 // device within the last minute, the outcome is still open, and it asked nothing else of the
 // device since.
 func (s *Service) Execute(ctx context.Context, c Caller, r Request) (Command, error) {
-	row, known := OperationOf(r.Kind, r.Operation)
+	row, known := s.table.operation(r.Kind, r.Operation)
 	if !known {
 		return Command{}, &Refusal{Code: NoSuch, Text: "Unknown operation"}
 	}
-	if !c.reaches(r.SiteID) {
-		return Command{}, noSite()
-	}
-	if err := permit(c, row); err != nil {
+	if err := s.admit(c, r.SiteID, row); err != nil {
 		return Command{}, err
 	}
 	key, err := keyHash(r.Key)
 	if err != nil {
 		return Command{}, err
 	}
-	target, err := s.target(ctx, c, r)
+	target, err := s.store.Target(ctx, c.UserID, r.SiteID, r.DeviceID, row.Kinds())
 	if err != nil {
+		return Command{}, absent(err, "find device %d of site %d", r.DeviceID, r.SiteID)
+	}
+	if err := look(target.Site, row); err != nil {
 		return Command{}, err
 	}
-	if err := s.spend(c, r.Kind); err != nil {
+	if err := s.spend(ctx, c, row.Kind); err != nil {
 		return Command{}, err
 	}
-	lane, err := s.lanes.enter(place{r.SiteID, r.DeviceID})
-	if err != nil {
-		return Command{}, err
+	b, err := s.begin(ctx, c, row, target, key)
+	if !b.fresh { // a repeat, or nothing at all
+		s.budget.Return(ctx, c, row.Kind)
 	}
-	command, flight, err := s.accept(ctx, lane, c, r, row, target, key)
-	if err != nil {
-		s.lanes.leave(lane)
-		return Command{}, err
+	if err != nil || r.Async {
+		return b.command, err
 	}
-	answer := s.await(command, flight, lane)
-	if r.Async {
-		return command, nil
-	}
+	return b.await(ctx)
+}
+
+// begun is a command that was accepted.
+type begun struct {
+	command Command
+	fresh   bool           // and repeats no other
+	answer  <-chan Command // receives it as it stands once, when the house has spoken or the wait is over
+}
+
+// await waits for the answer.
+func (b begun) await(ctx context.Context) (Command, error) {
 	select {
-	case command = <-answer:
+	case command := <-b.answer:
 		return command, nil
 	case <-ctx.Done():
-		return Command{}, fmt.Errorf("await command %s: %w", command.ID, ctx.Err())
+		return Command{}, fmt.Errorf("await command %s: %w", b.command.ID, ctx.Err())
 	}
+}
+
+// begin accepts a command and sends it.
+func (s *Service) begin(ctx context.Context, c Caller, row Row, target Target, key *[32]byte) (begun, error) {
+	if unit := target.Unit; unit.Link.Online && max(unit.Link.Catalogue, 1) < row.Since {
+		return begun{}, &Refusal{Code: OutdatedUnit, Text: "The unit does not know this operation: its firmware is too old"}
+	}
+	lane, err := s.lanes.enter(place{target.Site.ID, target.Device.ID})
+	if err != nil {
+		return begun{}, err
+	}
+	accepted, flight, err := s.accept(ctx, lane, c, row, target, key)
+	if err != nil {
+		s.lanes.leave(lane)
+		return begun{fresh: accepted.New}, err
+	}
+	return begun{accepted.Command, accepted.New, s.follow(accepted.Command, flight, lane)}, nil
 }
 
 // accept writes the intent and sends it, in the lane's turn, so that commands to
 // one device are sent in the order in which they were accepted.
-func (s *Service) accept(ctx context.Context, l *lane, c Caller, r Request, row Row, target Target, key *[32]byte) (Command, *flight, error) {
+func (s *Service) accept(ctx context.Context, l *lane, c Caller, row Row, target Target, key *[32]byte) (Accepted, *flight, error) {
 	if err := l.takeTurn(ctx); err != nil {
-		return Command{}, nil, err
+		return Accepted{}, nil, err
 	}
 	defer l.passTurn()
 
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Command{}, nil, fmt.Errorf("draw command id: %w", err)
+		return Accepted{}, nil, fmt.Errorf("draw command id: %w", err)
 	}
-	now := s.now()
+	now, language := s.now(), target.Site.Language
 	command := Command{
-		ID: id.String(), SiteID: r.SiteID, UnitID: target.Unit.ID, DeviceID: r.DeviceID,
-		Kind: r.Kind, Operation: r.Operation, UserID: c.UserID, ClientID: c.ClientID,
-		AcceptedAt: now, ExpiresAt: now.Add(row.Expiry), Outcome: Pending, Label: sentence(row, target.Device, c),
+		ID: id.String(), SiteID: target.Site.ID, UnitID: target.Unit.ID, DeviceID: target.Device.ID,
+		Kind: kindOf(target.Device), Operation: row.Operation, UserID: c.UserID, ClientID: c.ClientID,
+		AcceptedAt: now, ExpiresAt: now.Add(row.Expiry), Outcome: Pending, Language: language,
+		Label:   fill(row.Label.In(language), "device", target.Device.Label, "who", c.who()),
+		Failure: couldNot(language, c, fill(row.Tried.In(language), "device", target.Device.Label)),
 	}
+	intent := Intent{Key: key, KeySince: now.Add(-keyLife), JoinSince: now.Add(-joinWindow)}
 	if !target.Unit.Link.Online {
 		command.Outcome, command.FinishedAt = Offline, now
+		intent.Entry = failed(command)
 	}
+	intent.Command = command
 
 	// Known to the flights before it is sent: its answer may come at once.
 	f := s.flights.join(command.ID)
 	f.carries(command, target.Unit.Link.ClockOffset)
-	accepted, err := s.writeIntent(ctx, Intent{Command: command, Key: key, KeySince: now.Add(-keyLife), JoinSince: now.Add(-joinWindow)})
+	accepted, err := s.writeIntent(ctx, intent)
 	if err != nil {
 		s.flights.leave(f)
-		return Command{}, nil, err
+		return Accepted{}, nil, err
 	}
 	if !accepted.New {
 		s.flights.leave(f)
-		return s.repeat(ctx, accepted.Command)
+		command, f, err := s.repeat(ctx, accepted.Command)
+		return Accepted{Command: command}, f, err
 	}
 	if command.Outcome == Offline {
 		s.observer.CommandFinished(string(command.Kind), command.Operation, string(Offline))
-		return command, f, nil
+		return Accepted{Command: command, New: true}, f, nil
 	}
-	return s.send(ctx, command, target.Unit.Link.ClockOffset), f, nil
+	return Accepted{Command: s.send(ctx, command, target.Unit.Link.ClockOffset), New: true}, f, nil
 }
 
 func (s *Service) writeIntent(ctx context.Context, i Intent) (Accepted, error) {
@@ -161,9 +190,9 @@ func (s *Service) repeat(ctx context.Context, earlier Command) (Command, *flight
 	return command, f, nil
 }
 
-// await follows an accepted command until the house has spoken or the wait is
+// follow follows an accepted command until the house has spoken or the wait is
 // over, then gives its place in the lane back and sends the command as it stands.
-func (s *Service) await(command Command, f *flight, l *lane) <-chan Command {
+func (s *Service) follow(command Command, f *flight, l *lane) <-chan Command {
 	answer := make(chan Command, 1)
 	finish := func(c Command) {
 		s.flights.leave(f)
@@ -193,8 +222,10 @@ func (s *Service) await(command Command, f *flight, l *lane) <-chan Command {
 func (s *Service) close(command Command, outcome Outcome) Command {
 	ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
 	defer cancel()
+	ended := command
+	ended.Outcome, ended.FinishedAt = outcome, s.now()
 	stands, err := s.store.Finish(ctx, Finish{
-		CommandID: command.ID, UnitID: command.UnitID, From: []Outcome{Pending}, Outcome: outcome, Now: s.now(),
+		CommandID: command.ID, UnitID: command.UnitID, From: []Outcome{Pending}, Outcome: outcome, Now: ended.FinishedAt, Entry: failed(ended),
 	})
 	switch {
 	case err == nil:
@@ -204,32 +235,7 @@ func (s *Service) close(command Command, outcome Outcome) Command {
 		return stands
 	}
 	s.log.Error("outcome not written", "command_id", command.ID, "outcome", outcome, "err", err)
-	command.Outcome, command.FinishedAt = outcome, s.now()
-	return command
-}
-
-func (s *Service) target(ctx context.Context, c Caller, r Request) (Target, error) {
-	target, err := s.store.Target(ctx, c.UserID, r.SiteID, r.DeviceID, r.Kind)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return Target{}, noSite()
-	case errors.Is(err, ErrNoDevice):
-		return Target{}, noDevice()
-	case err != nil:
-		return Target{}, fmt.Errorf("find device %d of site %d: %w", r.DeviceID, r.SiteID, err)
-	}
-	return target, nil
-}
-
-func (s *Service) spend(c Caller, kind Kind) error {
-	purse := s.commandBudget
-	if kind == Security {
-		purse = s.securityBudget
-	}
-	if wait := purse.spend(spender{c.UserID, c.ClientID}, s.now()); wait > 0 {
-		return &Refusal{Code: BudgetSpent, Text: "The application sends too many commands", RetryAfter: wait}
-	}
-	return nil
+	return ended
 }
 
 func keyHash(key string) (*[32]byte, error) {
@@ -243,8 +249,15 @@ func keyHash(key string) (*[32]byte, error) {
 	return &hash, nil
 }
 
-// sentence is what the history says once the command is done.
-func sentence(row Row, d Device, c Caller) string {
-	who := fmt.Sprintf("%s (%s)", c.UserName, c.ClientName)
-	return strings.NewReplacer("{device}", d.Label, "{who}", who).Replace(row.Label)
+// who names the person and the application in a sentence.
+func (c Caller) who() string {
+	if c.ClientName == "" {
+		return c.UserName
+	}
+	return fmt.Sprintf("%s (%s)", c.UserName, c.ClientName)
+}
+
+// couldNot begins the sentence of what somebody tried.
+func couldNot(l Language, c Caller, tried string) string {
+	return fill(Text{"{who} could not {tried}", "{who} n’a pas pu {tried}"}.In(l), "who", c.who(), "tried", tried)
 }

@@ -2,7 +2,6 @@ package devices
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,14 +35,17 @@ func (s *Service) Acknowledge(ctx context.Context, unitID string, a Ack) error {
 		Outcome: a.Outcome, Reason: plain(a.Reason), Now: s.now(),
 	}
 	if a.State != nil {
-		state, err := s.stateFrom(*a.State, command.DeviceID, offset)
+		state, _, err := s.stateFrom(*a.State, command.Kind, command.DeviceID, offset)
 		if err != nil {
 			return err
 		}
 		f.State = &state
 	}
-	if row, known := OperationOf(command.Kind, command.Operation); known && a.Outcome == Done {
+	command.Outcome, command.Reason, command.FinishedAt = f.Outcome, f.Reason, f.Now
+	if row, known := s.table.operation(command.Kind, command.Operation); known && a.Outcome == Done {
 		f.Entry = &Entry{SiteID: command.SiteID, Type: row.Type, Label: command.Label, CreatedAt: f.Now}
+	} else if a.Outcome == Refused {
+		f.Entry = failed(command)
 	}
 	stands, err := s.store.Finish(ctx, f)
 	switch {
@@ -93,21 +95,25 @@ func (s *Service) ordered(ctx context.Context, unitID, commandID string) (Comman
 	return command, unit.Link.ClockOffset, nil
 }
 
-// ReportState takes in what a unit says of one of its devices. An old sequence
-// changes nothing and is no error. A device that is not the unit's, or readings that cannot be,
-// are *Rejected.
+// ReportState takes in what a unit says of one of its devices, with what it measured and
+// what the history says of the change. An old sequence changes nothing and is no error. A
+// device that is not the unit's, or readings that cannot be, are *Rejected.
 func (s *Service) ReportState(ctx context.Context, unitID string, r StateReport) error {
-	unit, err := s.unit(ctx, unitID)
+	const foreign = "state of no device of this unit"
+	from, err := s.source(ctx, unitID, r.DeviceID, foreign)
 	if err != nil {
 		return err
 	}
-	state, err := s.stateFrom(r, r.DeviceID, unit.Link.ClockOffset)
+	state, values, err := s.stateFrom(r, kindOf(from.Device), r.DeviceID, from.Unit.Link.ClockOffset)
 	if err != nil {
 		return err
 	}
-	_, err = s.store.SaveState(ctx, unitID, state)
+	if state.Sequence <= from.State.Sequence {
+		return nil
+	}
+	_, err = s.store.SaveState(ctx, unitID, s.report(from, state, values))
 	if errors.Is(err, ErrNotFound) {
-		return &Rejected{Reason: "state of no device of this unit"}
+		return &Rejected{Reason: foreign}
 	}
 	if err != nil {
 		return fmt.Errorf("save state of device %d of unit %s: %w", r.DeviceID, unitID, err)
@@ -115,20 +121,21 @@ func (s *Service) ReportState(ctx context.Context, unitID string, r StateReport)
 	return nil
 }
 
-func (s *Service) stateFrom(r StateReport, deviceID int64, offset time.Duration) (State, error) {
+func (s *Service) stateFrom(r StateReport, kind Kind, deviceID int64, offset time.Duration) (State, map[string]any, error) {
 	if r.Sequence < 1 {
-		return State{}, &Rejected{Reason: "state without a sequence"}
+		return State{}, nil, &Rejected{Reason: "state without a sequence"}
 	}
-	var object map[string]json.RawMessage
-	if len(r.Readings) > readingsMax || !utf8.Valid(r.Readings) || json.Unmarshal(r.Readings, &object) != nil || object == nil {
-		return State{}, &Rejected{Reason: "readings are not an object of at most 4 KiB"}
+	if len(r.Readings) > readingsMax || !utf8.Valid(r.Readings) {
+		return State{}, nil, &Rejected{Reason: "readings are not an object of at most 4 KiB"}
 	}
-	if deviceID == SecurityDevice {
-		if _, err := securityLevelIn(r.Readings); err != nil {
-			return State{}, &Rejected{Reason: "security state without a level"}
-		}
+	values, err := s.table.things[kind].Values(r.Readings)
+	switch {
+	case errors.Is(err, errReadings):
+		return State{}, nil, &Rejected{Reason: "readings are not an object of at most 4 KiB"}
+	case err != nil:
+		return State{}, nil, &Rejected{Reason: err.Error()}
 	}
-	return State{DeviceID: deviceID, Sequence: r.Sequence, Time: s.corrected(r.Time, offset), Readings: r.Readings}, nil
+	return State{DeviceID: deviceID, Sequence: r.Sequence, Time: s.corrected(r.Time, offset), Readings: r.Readings}, values, nil
 }
 
 // corrected turns a unit's time into ours. Nothing that was reported lies in the future.
@@ -140,36 +147,20 @@ func (s *Service) corrected(t time.Time, offset time.Duration) time.Time {
 	return now
 }
 
-// securityLevelIn reads the level from the readings of an alarm.
-func securityLevelIn(readings json.RawMessage) (SecurityLevel, error) {
-	var alarm struct {
-		Level string `json:"level"`
-	}
-	if err := json.Unmarshal(readings, &alarm); err != nil {
-		return SecurityLevel{}, fmt.Errorf("read security readings: %w", err)
-	}
-	for _, level := range SecurityLevels() {
-		if level.Label == alarm.Level {
-			return level, nil
-		}
-	}
-	return SecurityLevel{}, errors.New("read security readings: no known level")
-}
-
 // historyOf gives the type of history entry that an event becomes, and its sentence
 // where the unit gives none.
-func historyOf(e EventType) (HistoryType, string, bool) {
+func historyOf(e EventType) (HistoryType, Text, bool) {
 	switch e {
 	case EventAlarm:
-		return HistoryAlarm, "Alarm: the siren sounds", true
+		return HistoryAlarm, Text{"Alarm: the siren sounds", "Alarme : la sirène retentit"}, true
 	case EventTamper:
-		return HistoryAlarm, "A device was tampered with", true
+		return HistoryAlarm, Text{"A device was tampered with", "Un appareil a été forcé"}, true
 	case EventBattery:
-		return HistoryDiagnosis, "A battery runs low", true
+		return HistoryDiagnosis, Text{"A battery runs low", "Une pile est faible"}, true
 	case EventAccess:
-		return HistoryAccess, "Somebody came or went", true
+		return HistoryAccess, Text{"Somebody came or went", "Quelqu’un est arrivé ou parti"}, true
 	default:
-		return "", "", false
+		return "", Text{}, false
 	}
 }
 
@@ -184,15 +175,19 @@ func (s *Service) ReportEvent(ctx context.Context, unitID string, r EventReport)
 	if r.ID == "" || len(r.ID) > eventIDMax || plain(r.ID) != r.ID {
 		return &Rejected{Reason: "event without an id of at most 64 bytes"}
 	}
-	unit, err := s.unit(ctx, unitID)
+	from, err := s.source(ctx, unitID, r.DeviceID, "event of no device of this unit")
 	if err != nil {
 		return err
 	}
+	sentence := label.In(from.Site.Language)
+	if r.DeviceID != SecurityDevice {
+		sentence = from.Device.Label + colon().In(from.Site.Language) + sentence
+	}
 	if text := plain(r.Text); text != "" {
-		label = text
+		sentence = text
 	}
 	_, err = s.store.SaveEvent(ctx, unitID, r.ID, Entry{
-		SiteID: unit.SiteID, Type: kind, Label: label, CreatedAt: s.corrected(r.Time, unit.Link.ClockOffset),
+		SiteID: from.Site.ID, Type: kind, Label: sentence, CreatedAt: s.corrected(r.Time, from.Unit.Link.ClockOffset),
 	})
 	if err != nil {
 		return fmt.Errorf("save event of unit %s: %w", unitID, err)
@@ -216,15 +211,40 @@ func (s *Service) ReportLink(ctx context.Context, unitID string, r LinkReport) e
 		link.Catalogue = r.Catalogue
 		link.ClockOffset = r.Clock.Sub(now).Round(time.Millisecond)
 	}
-	changed, err := s.store.SaveLink(ctx, unitID, link, r.Retained)
+	before, stands, err := s.store.SaveLink(ctx, unitID, link, r.Retained)
 	if errors.Is(err, ErrNotFound) {
 		return &Rejected{Reason: "unknown unit"}
 	}
 	if err != nil {
 		return fmt.Errorf("save link of unit %s: %w", unitID, err)
 	}
-	if changed {
-		s.log.InfoContext(ctx, "unit link", "unit", unitID, "online", r.Online, "firmware", link.Firmware, "clock_offset", link.ClockOffset)
+	before.At, stands.At = time.Time{}, time.Time{}
+	if before != stands {
+		s.log.InfoContext(ctx, "unit link", "unit", unitID, "online", stands.Online, "firmware", stands.Firmware, "clock_offset", stands.ClockOffset)
+	}
+	if before.Online == stands.Online {
+		return nil
+	}
+	return s.tellLink(ctx, unitID, stands.Online, now)
+}
+
+// tellLink writes into the history that a unit came or went: once a minute at the most,
+// whatever its connection does.
+func (s *Service) tellLink(ctx context.Context, unitID string, online bool, now time.Time) error {
+	word, label := "offline", Text{"The unit is no longer connected", "Le boîtier n’est plus connecté"}
+	if online {
+		word, label = "online", Text{"The unit is connected", "Le boîtier est connecté"}
+	}
+	from, err := s.source(ctx, unitID, SecurityDevice, "")
+	if err != nil {
+		return err
+	}
+	id := fmt.Sprintf("\tlink %s %d", word, now.Unix()/60) // no unit's own: that has no control character
+	_, err = s.store.SaveEvent(ctx, unitID, id, Entry{
+		SiteID: from.Site.ID, Type: HistoryDiagnosis, Label: label.In(from.Site.Language), CreatedAt: now,
+	})
+	if err != nil {
+		return fmt.Errorf("save link of unit %s in the history: %w", unitID, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package devices_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,23 +17,59 @@ func TestTokenIsGoodForItsScopesOnly(t *testing.T) {
 	h.done(h.order())
 	recorded := (<-armed).ID
 
+	sockets, err := h.AddGroup(t.Context(), h.site.ID, devices.Socket, "Lamps", []int64{h.socket.ID})
+	require.NoError(t, err)
+	shutters, err := h.AddGroup(t.Context(), h.site.ID, devices.Shutter, "Shutters", []int64{h.shutter.ID})
+	require.NoError(t, err)
+	groups := map[devices.Kind]int64{devices.Socket: sockets.ID, devices.Shutter: shutters.ID}
+	scenario, err := h.AddScenario(t.Context(), devices.Scenario{
+		SiteID: h.site.ID, Label: "Away", Type: devices.Scheduled, CreatedBy: h.owner.UserID,
+		Steps: []devices.Step{{Device: h.socket, Operation: "off"}},
+	})
+	require.NoError(t, err)
+
 	try := func(c devices.Caller, row devices.Row, site int64) error {
 		var err error
+		device := h.things[row.Kind].ID
+		together := devices.TogetherRequest{SiteID: site, ID: groups[row.Kind], Async: true}
 		switch row.Action {
 		case devices.ReadSecurity:
 			_, err = h.SecurityLevel(t.Context(), c, site)
 		case devices.ListDevices:
-			_, err = h.Devices(t.Context(), c, site, row.Kind)
+			_, err = h.Devices(t.Context(), c, row, site)
+		case devices.ReadDevice:
+			_, err = h.Device(t.Context(), c, row, site, device)
+		case devices.ReadMeasurements:
+			_, err = h.Measurements(t.Context(), c, row, site, device, devices.MeasurementQuery{})
+		case devices.ListGroups:
+			_, err = h.Groups(t.Context(), c, row, site)
+		case devices.OperateGroup:
+			_, err = h.ExecuteGroup(t.Context(), c, row, together)
+		case devices.ListScenarios:
+			_, err = h.Scenarios(t.Context(), c, site)
+		case devices.PlayScenario:
+			together.ID = scenario.ID
+			if slices.Contains(c.Scopes, row.Scope) { // a scenario does nothing that the token may not
+				c.Scopes = append(slices.Clone(c.Scopes), "socket:operate")
+			}
+			_, err = h.PlayScenario(t.Context(), c, together)
+		case devices.SwitchScenario:
+			err = h.SwitchScenario(t.Context(), c, row, site, scenario.ID)
 		case devices.ReadHistory:
 			_, err = h.History(t.Context(), c, site, devices.HistoryQuery{})
 		case devices.Operate:
-			device := map[devices.Kind]int64{devices.Shutter: h.shutter.ID, devices.Socket: h.socket.ID}[row.Kind]
 			_, err = h.Execute(t.Context(), c, devices.Request{SiteID: site, DeviceID: device, Kind: row.Kind, Operation: row.Operation, Async: true})
+		default:
+			t.Fatalf("no way to try %s", row.Path)
 		}
 		return err
 	}
 	scopes := devices.Scopes()
-	require.Equal(t, []string{"security:read", "security:arm", "security:disarm", "socket:read", "socket:operate", "shutter:read", "shutter:operate", "history:read"}, scopes)
+	require.Equal(t, []string{
+		"security:read", "security:arm", "security:disarm", "scenario:read", "scenario:operate", "sensor:read",
+		"gate:read", "gate:operate", "module:read", "module:operate", "heater:read", "heater:operate",
+		"socket:read", "socket:operate", "shutter:read", "shutter:operate", "history:read",
+	}, scopes)
 	for _, row := range devices.Catalogue() {
 		if row.Scope == "" {
 			continue
@@ -57,7 +94,7 @@ func TestTokenIsGoodForItsScopesOnly(t *testing.T) {
 
 	c := h.owner
 	c.Unscoped, c.Scopes = false, []string{"security:arm"}
-	_, err := h.Command(t.Context(), c, h.site.ID, recorded)
+	_, err = h.Command(t.Context(), c, h.site.ID, recorded)
 	require.NoError(t, err)
 	c.Scopes = []string{"socket:operate"}
 	_, err = h.Command(t.Context(), c, h.site.ID, recorded)

@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,26 @@ type Options struct {
 	Wait time.Duration
 	// LaneDepth is how many commands to one device may be unanswered at once.
 	LaneDepth int
-	// CommandBudget limits what one application may command for one person, and
-	// SecurityBudget the same for the alarm alone: neither spends the other.
-	CommandBudget, SecurityBudget Budget
+	// Budget is what a new command is taken from. Nil: there is no limit.
+	Budget Budget
+	// Keep says how long what happened is kept; of what is zero the default of its field.
+	Keep Keep
+}
+
+// Keep says how long a Service keeps what happened.
+type Keep struct {
+	Interval     time.Duration // of a device's measurements: one is kept in each; 1 min
+	Raw          time.Duration // each of them; then the mean of its hour; 14 days
+	Measurements time.Duration // 365 days
+	History      time.Duration // 365 days
+}
+
+func (k Keep) orDefaults() Keep {
+	const day = 24 * time.Hour
+	return Keep{
+		Interval: cmp.Or(k.Interval, time.Minute), Raw: cmp.Or(k.Raw, 14*day),
+		Measurements: cmp.Or(k.Measurements, 365*day), History: cmp.Or(k.History, 365*day),
+	}
 }
 
 // Observer is told what became of commands. Its methods return at once and may be
@@ -49,12 +67,13 @@ type Service struct {
 	log      *slog.Logger
 	observer Observer
 	wait     time.Duration
+	keep     Keep
+	table    table
 
-	commandBudget  *budgets
-	securityBudget *budgets
-	lanes          lanes
-	flights        flights
-	background     sync.WaitGroup // one for each command whose outcome is being awaited
+	budget     Budget
+	lanes      lanes
+	flights    flights
+	background sync.WaitGroup // one for each command whose outcome is being awaited
 }
 
 // How long things stay.
@@ -63,8 +82,9 @@ const (
 	joinWindow  = time.Minute         // in which a repeat joins a command of unknown outcome
 	commandLife = 90 * 24 * time.Hour // the record of a command
 	writeLimit  = 10 * time.Second    // a write that an accepted command depends on
-	sweepLimit  = 1000                // rows of one sweep
-	listLimit   = 5000                // devices, sites
+	sweepLimit  = 1000                // rows of one step of a sweep
+	sweepSteps  = 20                  // of one kind in a sweep
+	listLimit   = 5000                // devices of a site, sites of a person
 	historyMax  = 300                 // entries of one answer
 )
 
@@ -73,12 +93,15 @@ func New(o Options) *Service {
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
+	if o.Budget == nil {
+		o.Budget = unlimited{}
+	}
 	return &Service{
 		store: o.Store, now: o.Now, log: o.Logger, observer: o.Observer, wait: o.Wait,
-		commandBudget:  newBudgets(o.CommandBudget),
-		securityBudget: newBudgets(o.SecurityBudget),
-		lanes:          lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
-		flights:        flights{aloft: map[string]*flight{}},
+		keep: o.Keep.orDefaults(), table: newTable(),
+		budget:  o.Budget,
+		lanes:   lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
+		flights: flights{aloft: map[string]*flight{}},
 	}
 }
 
@@ -95,36 +118,98 @@ func (s *Service) Sites(ctx context.Context, c Caller) ([]SiteSummary, error) {
 	return slices.DeleteFunc(sites, func(s SiteSummary) bool { return !c.reaches(s.ID) }), nil
 }
 
-// Devices lists the site's devices of one kind.
-func (s *Service) Devices(ctx context.Context, c Caller, siteID int64, kind Kind) ([]Device, error) {
-	row, known := rowOf(ListDevices, kind, "")
-	if !known {
-		return nil, &Refusal{Code: NoSuch, Text: "Unknown kind of device"}
-	}
-	if _, err := s.site(ctx, c, siteID, row); err != nil {
+// Devices lists the site's devices that the row lists, with what was last reported of
+// them if the row has fields for it. One that lists everything lists the devices of which the caller may list the kind.
+func (s *Service) Devices(ctx context.Context, c Caller, row Row, siteID int64) ([]Reported, error) {
+	if err := s.admit(c, siteID, row); err != nil {
 		return nil, err
 	}
-	list, err := s.store.Devices(ctx, siteID, kind, listLimit)
+	kinds := row.Kinds()
+	if row.Action == ListEverything {
+		kinds = s.visible(c)
+	}
+	_, list, err := s.store.Devices(ctx, c.UserID, siteID, kinds, len(row.Fields) > 0, listLimit)
 	if err != nil {
-		return nil, fmt.Errorf("list devices of site %d: %w", siteID, err)
+		return nil, absent(err, "list devices of site %d", siteID)
 	}
 	return list, nil
 }
 
+// visible lists the kinds of device that the caller may list. There is always one.
+func (s *Service) visible(c Caller) []Kind {
+	kinds := []Kind{Camera} // whose list needs no scope
+	for _, row := range s.table.rows {
+		if row.Action == ListDevices && c.may(row.Scope) {
+			kinds = append(kinds, row.Kinds()...)
+		}
+	}
+	return kinds
+}
+
+// Empty checks that the caller may ask for something of the site of which there is
+// nothing. What is not there yet is refused as such.
+func (s *Service) Empty(ctx context.Context, c Caller, row Row, siteID int64) error {
+	if _, err := s.site(ctx, c, siteID, row); err != nil {
+		return err
+	}
+	if row.Action == NotYet {
+		return &Refusal{Code: NotMade, Text: "This bridge has no cameras yet"}
+	}
+	return nil
+}
+
+// Alarm is how the alarm of a site stands, as its unit last said.
+type Alarm struct {
+	Level   SecurityLevel
+	Ringing bool
+	// When people must have left until the alarm watches, and when they must have disarmed
+	// it before it rings: zero while no such delay runs. By the bridge's clock.
+	ExitUntil, EntryUntil time.Time
+}
+
+// Alarm tells how the site's alarm stands.
+func (s *Service) Alarm(ctx context.Context, c Caller, siteID int64) (Alarm, error) {
+	row, _ := s.table.row(ReadSecurity, Security, "")
+	if err := s.admit(c, siteID, row); err != nil {
+		return Alarm{}, err
+	}
+	_, reported, err := s.store.Device(ctx, c.UserID, siteID, SecurityDevice, nil)
+	if err != nil {
+		return Alarm{}, absent(err, "read alarm of site %d", siteID)
+	}
+	if reported.State.Sequence == 0 {
+		return Alarm{}, &Refusal{Code: NotReported, Text: "The unit has not reported its security level yet", RetryAfter: OfflineRetry}
+	}
+	return s.alarmIn(reported)
+}
+
+func (s *Service) alarmIn(r Reported) (Alarm, error) {
+	values, err := s.table.things[Security].Values(r.State.Readings)
+	if err != nil {
+		return Alarm{}, fmt.Errorf("read alarm of site %d: %w", r.SiteID, err)
+	}
+	alarm := Alarm{Ringing: values["alarm"] == "ringing"}
+	for _, level := range SecurityLevels() {
+		if level.Label == values["level"] {
+			alarm.Level = level
+		}
+	}
+	until := func(name string) time.Time {
+		ms, said := values[name].(float64)
+		at := time.UnixMilli(int64(ms)).UTC().Add(-r.ClockOffset)
+		if !said || !at.After(s.now()) {
+			return time.Time{}
+		}
+		return at
+	}
+	alarm.ExitUntil, alarm.EntryUntil = until("exit_delay_until"), until("entry_delay_until")
+	return alarm, nil
+}
+
 // SecurityLevel tells the level of the site's alarm as the unit last reported it.
 func (s *Service) SecurityLevel(ctx context.Context, c Caller, siteID int64) (SecurityLevel, error) {
-	row, _ := rowOf(ReadSecurity, Security, "")
-	if _, err := s.site(ctx, c, siteID, row); err != nil {
-		return SecurityLevel{}, err
-	}
-	state, err := s.store.State(ctx, siteID, SecurityDevice)
-	if errors.Is(err, ErrNotFound) {
-		return SecurityLevel{}, &Refusal{Code: NotReported, Text: "The unit has not reported its security level yet", RetryAfter: OfflineRetry}
-	}
-	if err != nil {
-		return SecurityLevel{}, fmt.Errorf("read security level of site %d: %w", siteID, err)
-	}
-	return securityLevelIn(state.Readings)
+	alarm, err := s.Alarm(ctx, c, siteID)
+	return alarm.Level, err
 }
 
 // HistoryQuery asks for a part of a site's history. A zero From or To is not given:
@@ -137,7 +222,7 @@ type HistoryQuery struct {
 
 // History lists the site's history, 300 entries at the most.
 func (s *Service) History(ctx context.Context, c Caller, siteID int64, q HistoryQuery) ([]Entry, error) {
-	row, _ := rowOf(ReadHistory, "", "")
+	row, _ := s.table.row(ReadHistory, "", "")
 	site, err := s.site(ctx, c, siteID, row)
 	if err != nil {
 		return nil, err
@@ -173,7 +258,7 @@ func startOfDay(now time.Time, zone string) time.Time {
 // Command reads the record of a command of the site. Every member may read it, through
 // an application that might have given it.
 func (s *Service) Command(ctx context.Context, c Caller, siteID int64, id string) (Command, error) {
-	row, _ := rowOf(ReadCommand, "", "")
+	row, _ := s.table.row(ReadCommand, "", "")
 	if _, err := s.site(ctx, c, siteID, row); err != nil {
 		return Command{}, err
 	}
@@ -184,7 +269,7 @@ func (s *Service) Command(ctx context.Context, c Caller, siteID int64, id string
 	if err != nil {
 		return Command{}, fmt.Errorf("read command %s: %w", id, err)
 	}
-	if row, known := OperationOf(command.Kind, command.Operation); known {
+	if row, known := s.table.operation(command.Kind, command.Operation); known {
 		err = permit(c, row)
 	}
 	return command, err
@@ -201,10 +286,7 @@ func (s *Service) recorded(ctx context.Context, siteID int64, id string) (Comman
 
 // site finds a site where the caller may do what the row is for.
 func (s *Service) site(ctx context.Context, c Caller, siteID int64, row Row) (Site, error) {
-	if !c.reaches(siteID) {
-		return Site{}, noSite()
-	}
-	if err := permit(c, row); err != nil {
+	if err := s.admit(c, siteID, row); err != nil {
 		return Site{}, err
 	}
 	site, err := s.store.Site(ctx, c.UserID, siteID)
@@ -214,20 +296,49 @@ func (s *Service) site(ctx context.Context, c Caller, siteID int64, row Row) (Si
 	if err != nil {
 		return Site{}, fmt.Errorf("read site %d: %w", siteID, err)
 	}
-	return site, nil
+	return site, look(site, row)
 }
 
-// Sweep ends what a bridge that died left pending, and deletes command records
-// that nobody can ask for any more. It does a bounded amount of work; the process
-// calls it now and then.
+// admit refuses a caller whose token is not for the site, or not good for the row.
+func (s *Service) admit(c Caller, siteID int64, row Row) error {
+	if !c.reaches(siteID) {
+		return noSite()
+	}
+	return permit(c, row)
+}
+
+// Sweep ends what a bridge that died left pending, turns old measurements into
+// summaries, and deletes what is kept no longer. It does a bounded amount of work; the
+// process calls it now and then.
 func (s *Service) Sweep(ctx context.Context) error {
 	now := s.now()
 	orphaned := now.Add(-2*s.wait - writeLimit)
-	if _, err := s.store.Abandon(ctx, orphaned, now, sweepLimit); err != nil {
-		return fmt.Errorf("abandon commands accepted before %s: %w", orphaned.Format(time.RFC3339), err)
-	}
-	if _, err := s.store.Purge(ctx, now.Add(-commandLife), sweepLimit); err != nil {
-		return fmt.Errorf("purge commands: %w", err)
+	return errors.Join(
+		sweep("abandon commands", orphaned, func(before time.Time) (int, error) {
+			return s.store.Abandon(ctx, before, now, sweepLimit, failed)
+		}),
+		sweep("purge commands", now.Add(-commandLife), func(before time.Time) (int, error) { return s.store.Purge(ctx, before, sweepLimit) }),
+		sweep("roll measurements up", now.Add(-s.keep.Raw).Truncate(time.Hour), func(before time.Time) (int, error) {
+			return s.store.RollUp(ctx, before, sweepLimit)
+		}),
+		sweep("purge measurements", now.Add(-s.keep.Measurements), func(before time.Time) (int, error) {
+			return s.store.PurgeMeasurements(ctx, before, sweepLimit)
+		}),
+		sweep("purge history", now.Add(-s.keep.History), func(before time.Time) (int, error) { return s.store.PurgeHistory(ctx, before, sweepLimit) }),
+		sweep("purge invitations", now, func(before time.Time) (int, error) { return s.store.PurgeInvitations(ctx, before, sweepLimit) }),
+	)
+}
+
+// sweep takes step after step until there is nothing left, or enough for once.
+func sweep(doing string, before time.Time, step func(before time.Time) (int, error)) error {
+	for range sweepSteps {
+		n, err := step(before)
+		if err != nil {
+			return fmt.Errorf("%s of before %s: %w", doing, before.Format(time.RFC3339), err)
+		}
+		if n < sweepLimit {
+			return nil
+		}
 	}
 	return nil
 }

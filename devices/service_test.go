@@ -37,6 +37,7 @@ type house struct {
 	secret  string
 	shutter devices.Device
 	socket  devices.Device
+	things  map[devices.Kind]devices.Device // one of each kind, shutter and socket among them
 	seq     int64
 }
 
@@ -109,9 +110,19 @@ func newHouse(t *testing.T, change ...func(*devices.Options)) *house {
 	h.site, err = h.AddSite(ctx, h.owner.UserID, "Home", "Europe/Paris")
 	require.NoError(t, err)
 	var list []devices.Device
-	h.unit, h.secret, list, err = h.AddUnit(ctx, h.site.ID, []devices.NewDevice{{Kind: devices.Shutter, Label: "Kitchen"}, {Kind: devices.Socket, Label: "Lamp"}})
+	wanted := []devices.NewDevice{{Kind: devices.Shutter, Label: "Kitchen"}, {Kind: devices.Socket, Label: "Lamp"}}
+	for _, kind := range devices.DeviceKinds() {
+		if kind != devices.Shutter && kind != devices.Socket {
+			wanted = append(wanted, devices.NewDevice{Kind: kind, Label: "The " + string(kind)})
+		}
+	}
+	h.unit, h.secret, list, err = h.AddUnit(ctx, h.site.ID, wanted)
 	require.NoError(t, err)
 	h.shutter, h.socket = list[0], list[1]
+	h.things = map[devices.Kind]devices.Device{}
+	for _, d := range list {
+		h.things[d.Kind] = d
+	}
 	h.online("s1", 0)
 	return h
 }
@@ -127,7 +138,7 @@ func addUser(t *testing.T, db *groupcommit.SQLite, name string) (id int64) {
 func (h *house) online(session string, ahead time.Duration) {
 	h.t.Helper()
 	require.NoError(h.t, h.ReportLink(h.t.Context(), h.unit.ID, devices.LinkReport{
-		Online: true, Session: session, Firmware: "1.0", Catalogue: 1, Clock: h.clock.Now().Add(ahead),
+		Online: true, Session: session, Firmware: "1.0", Catalogue: devices.CatalogueVersion, Clock: h.clock.Now().Add(ahead),
 	}))
 }
 
@@ -194,8 +205,11 @@ func (h *house) done(o devices.Order) {
 func (h *house) ack(o devices.Order) devices.Ack {
 	h.seq++
 	readings := json.RawMessage(`{"position":100}`)
-	if o.Kind == devices.Security {
+	switch o.Kind {
+	case devices.Security:
 		readings = json.RawMessage(`{"level":"` + o.Operation + `"}`)
+	case devices.Heater, devices.Thermostat:
+		readings = json.RawMessage(`{"mode":"off"}`)
 	}
 	return devices.Ack{CommandID: o.CommandID, Outcome: devices.Done, State: &devices.StateReport{Sequence: h.seq, Time: h.clock.Now(), Readings: readings}}
 }
@@ -205,6 +219,14 @@ func (h *house) read(id string) devices.Command {
 	command, err := h.Command(h.t.Context(), h.owner, h.site.ID, id)
 	require.NoError(h.t, err)
 	return command
+}
+
+// listOf finds the row that lists devices of the kind.
+func listOf(t *testing.T, kind devices.Kind) devices.Row {
+	t.Helper()
+	i := slices.IndexFunc(devices.Catalogue(), func(r devices.Row) bool { return r.Action == devices.ListDevices && r.Kind == kind })
+	require.NotEqual(t, -1, i)
+	return devices.Catalogue()[i]
 }
 
 func refusal(t *testing.T, err error) devices.RefusalCode {
@@ -228,7 +250,7 @@ func TestCommandIsDoneWhenTheUnitSaysSo(t *testing.T) {
 	level, err := h.SecurityLevel(t.Context(), h.owner, h.site.ID)
 	require.NoError(t, err)
 	require.Equal(t, devices.SecurityLevel{Label: "armed", Code: 4}, level, "the level read right after a set is the level set")
-	history, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{})
+	history, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{Types: []devices.HistoryType{devices.HistorySecurity}})
 	require.NoError(t, err)
 	require.Len(t, history, 1)
 	require.Equal(t, "Alarm armed by Alice (My script)", history[0].Label)
@@ -243,7 +265,7 @@ func TestCommandThatTheUnitRefusesSaysWhy(t *testing.T) {
 	got := <-answer
 	require.Equal(t, devices.Refused, got.Outcome)
 	require.Equal(t, "a door is open", got.Reason, "control characters are taken out of a unit's words")
-	history, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{})
+	history, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{Types: []devices.HistoryType{devices.HistorySecurity}})
 	require.NoError(t, err)
 	require.Empty(t, history, "what was not done is not in the history as done")
 }
@@ -279,12 +301,12 @@ func TestSilenceIsUnknownUntilALateAnswerCorrectsIt(t *testing.T) {
 	require.Equal(t, devices.Unknown, h.read(o.CommandID).Outcome)
 	h.done(o)
 	require.Equal(t, devices.Done, h.read(o.CommandID).Outcome, "a late answer corrects the record")
-	history, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{})
+	history, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{Types: []devices.HistoryType{devices.HistorySecurity}})
 	require.NoError(t, err)
 	require.Len(t, history, 1)
 
 	h.done(o)
-	again, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{})
+	again, err := h.History(t.Context(), h.owner, h.site.ID, devices.HistoryQuery{Types: []devices.HistoryType{devices.HistorySecurity}})
 	require.NoError(t, err)
 	require.Equal(t, history, again, "a repeated answer changes nothing")
 	require.NoError(t, h.Acknowledge(t.Context(), o.UnitID, devices.Ack{CommandID: o.CommandID, Outcome: devices.Refused}))
@@ -562,30 +584,96 @@ func TestALastWillThatComesLateChangesNothing(t *testing.T) {
 	require.Zero(t, n)
 }
 
-func TestBudgetOfTheAlarmIsItsOwn(t *testing.T) {
-	h := newHouse(t, func(o *devices.Options) {
-		o.CommandBudget = devices.Budget{Burst: 1, PerMinute: 1}
-		o.SecurityBudget = devices.Budget{Burst: 1, PerMinute: 1}
-	})
+// purse is a Budget that a test fills.
+type purse struct {
+	mu   sync.Mutex
+	left map[devices.Kind]int
+}
+
+const purseWait = 7 * time.Second
+
+func (p *purse) Spend(_ context.Context, _ devices.Caller, kind devices.Kind) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left[kind] == 0 {
+		return purseWait
+	}
+	p.left[kind]--
+	return 0
+}
+
+func (p *purse) Return(_ context.Context, _ devices.Caller, kind devices.Kind) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left[kind]++
+}
+
+func (p *purse) has(kind devices.Kind) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left[kind]
+}
+
+func TestACommandIsSpentFromTheBudgetOfItsKind(t *testing.T) {
+	p := &purse{left: map[devices.Kind]int{devices.Shutter: 1, devices.Security: 1}}
+	h := newHouse(t, func(o *devices.Options) { o.Budget = p })
 	for _, r := range []devices.Request{h.open(), h.arm()} {
 		answer := h.begin(r)
 		h.done(h.order())
-		require.Equal(t, devices.Done, (<-answer).Outcome, "a spent command budget does not lock a person out of the alarm")
+		require.Equal(t, devices.Done, (<-answer).Outcome)
 		_, err := h.Execute(t.Context(), h.owner, r)
 		require.Equal(t, devices.BudgetSpent, refusal(t, err))
+		var refused *devices.Refusal
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, purseWait, refused.RetryAfter)
 	}
 	h.nothingSent()
-	h.clock.Advance(time.Minute)
-	answer := h.begin(h.open())
-	h.done(h.order())
-	require.Equal(t, devices.Done, (<-answer).Outcome, "the budget fills again")
+}
+
+func TestWhatIsNoNewCommandCostsNothing(t *testing.T) {
+	p := &purse{left: map[devices.Kind]int{devices.Shutter: 10}}
+	h := newHouse(t, func(o *devices.Options) { o.Budget, o.LaneDepth = p, 2 })
+	first := h.begin(h.open())
+	order := h.order()
+	require.Equal(t, 9, p.has(devices.Shutter))
+	joined := h.begin(h.open())
+	h.intents(2)
+	require.Eventually(t, func() bool { return p.has(devices.Shutter) == 9 }, 5*time.Second, time.Millisecond, "a repeat joins for nothing")
+	_, err := h.Execute(t.Context(), h.owner, h.open())
+	require.Equal(t, devices.LaneFull, refusal(t, err))
+	require.Equal(t, 9, p.has(devices.Shutter), "a full lane")
+	h.done(order)
+	require.Equal(t, devices.Done, (<-first).Outcome)
+	require.Equal(t, devices.Done, (<-joined).Outcome)
+
+	keyed := h.open()
+	keyed.Key = "k"
+	for range 3 {
+		answer := h.begin(keyed)
+		select {
+		case o := <-h.sent:
+			h.done(o)
+			<-answer
+		case <-answer:
+		}
+		require.Equal(t, 8, p.has(devices.Shutter), "a repeat by its key")
+	}
+	keyed.Operation = "close"
+	_, err = h.Execute(t.Context(), h.owner, keyed)
+	require.Equal(t, devices.KeyReuse, refusal(t, err))
+	_, err = h.Execute(t.Context(), h.other, h.open())
+	require.Equal(t, devices.NoSuch, refusal(t, err))
+	require.Equal(t, 8, p.has(devices.Shutter), "a refusal")
 }
 
 func TestForeignAndUnknownAreTheSame(t *testing.T) {
 	h := newHouse(t)
 	unknown := h.site.ID + 1000
 	for name, try := range map[string]func(site int64) error{
-		"devices":  func(s int64) error { _, err := h.Devices(t.Context(), h.other, s, devices.Socket); return err },
+		"devices": func(s int64) error {
+			_, err := h.Devices(t.Context(), h.other, listOf(t, devices.Socket), s)
+			return err
+		},
 		"security": func(s int64) error { _, err := h.SecurityLevel(t.Context(), h.other, s); return err },
 		"history": func(s int64) error {
 			_, err := h.History(t.Context(), h.other, s, devices.HistoryQuery{})
@@ -652,6 +740,29 @@ func TestUnitIsKnownByItsSecret(t *testing.T) {
 	}
 }
 
+func TestUnitIsGivenAnotherSecret(t *testing.T) {
+	h := newHouse(t)
+	secret, err := h.ReplaceSecret(t.Context(), h.unit.ID)
+	require.NoError(t, err)
+	for given, want := range map[string]bool{secret: true, h.secret: false} {
+		_, ok, err := h.AuthenticateUnit(t.Context(), h.unit.ID, given)
+		require.NoError(t, err)
+		require.Equal(t, want, ok)
+	}
+	replaced, err := h.Replaced(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, []devices.Replacement{{UnitID: h.unit.ID, At: h.clock.Now()}}, replaced)
+	for _, id := range []string{"0123456789abcdef", "", "nobody"} {
+		_, err = h.ReplaceSecret(t.Context(), id)
+		var wrong *devices.FieldError
+		require.ErrorAs(t, err, &wrong, id)
+	}
+	h.clock.Advance(time.Minute)
+	replaced, err = h.Replaced(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.Empty(t, replaced)
+}
+
 func TestEventsAreInTheHistoryOnce(t *testing.T) {
 	h := newHouse(t)
 	e := devices.EventReport{ID: "e1", Type: devices.EventAlarm, Time: h.clock.Now().Add(time.Hour), Text: "Front door\x07 opened"}
@@ -670,14 +781,49 @@ func TestCatalogueIsWhole(t *testing.T) {
 	for _, row := range devices.Catalogue() {
 		require.False(t, paths[row.Path], "two rows have the path %s", row.Path)
 		paths[row.Path] = true
+		for _, kind := range row.Kinds() {
+			thing, known := devices.ThingOf(kind)
+			require.True(t, known || kind == devices.Camera, "%s is about a %s", row.Path, kind)
+			for _, f := range row.Fields {
+				_, says := thing.Reading(f.Reading)
+				require.True(t, says || row.Action == devices.ListDevices, "a %s says %s", kind, f.Reading)
+			}
+			for reading, value := range row.Sets {
+				text, err := json.Marshal(map[string]any{"level": "armed", "mode": "off", reading: value})
+				require.NoError(t, err)
+				values, err := thing.Values(text)
+				require.NoError(t, err, "%s leads to what a %s can say", row.Path, kind)
+				require.NotNil(t, values[reading])
+			}
+		}
 		if row.Action != devices.Operate {
 			continue
 		}
 		require.True(t, strings.HasSuffix(row.Path, "/"+row.Operation), "%s ends in its operation", row.Path)
 		require.Positive(t, row.Expiry, "%s expires", row.Path)
+		require.LessOrEqual(t, row.Since, devices.CatalogueVersion)
 		require.Contains(t, devices.HistoryTypes(), row.Type, "%s leaves a history entry", row.Path)
-		found, known := devices.OperationOf(row.Kind, row.Operation)
-		require.True(t, known)
-		require.Equal(t, row, found)
+		for _, language := range devices.Languages() {
+			require.Contains(t, row.Label.In(language), "{who}", row.Path)
+			require.NotEmpty(t, row.Tried.In(language), row.Path)
+		}
+		require.NotEmpty(t, row.Sets, "%s leads to something", row.Path)
+		for _, kind := range row.Kinds() {
+			found, known := devices.OperationOf(kind, row.Operation)
+			require.True(t, known)
+			require.Equal(t, row, found)
+		}
 	}
+	count := func(is func(devices.Row) bool) (n int) {
+		for _, row := range devices.Catalogue() {
+			if is(row) {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 15, count(func(r devices.Row) bool { return r.Legacy }), "the names of old")
+	// Of the 57 operations of the contract, one has three rows (the levels) and one has two
+	// (the protocols); the undocumented list and our own record come on top.
+	require.Equal(t, 57+2+1+2, count(func(r devices.Row) bool { return !r.Legacy }))
 }

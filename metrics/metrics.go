@@ -2,11 +2,13 @@
 // collectors only report: nothing is ever decided by them.
 //
 // Labels are bounded: routes are templates, reasons and outcomes are fixed phrases,
-// and a client_id is one that was authenticated, so there are at most as many series
-// as there are registered applications.
+// and a client_id is that of one of the busiest applications; see Options.Series.
+//
+// The issuance policy is here too, as a pure function of counts and limits: Judge.
 package metrics
 
 import (
+	"cmp"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -25,8 +27,14 @@ type Metrics struct {
 	httpRequests *prometheus.CounterVec
 	httpDuration *prometheus.HistogramVec
 
-	tokensIssued *prometheus.CounterVec
-	refusals     *prometheus.CounterVec
+	fleet    *fleet
+	refusals *prometheus.CounterVec
+	verdicts *prometheus.CounterVec
+	switched *prometheus.CounterVec
+	alerts   *prometheus.CounterVec
+
+	limitRefusals   *prometheus.CounterVec
+	limitUnanswered prometheus.Counter
 
 	commands        *prometheus.CounterVec
 	acknowledgement *prometheus.HistogramVec
@@ -38,8 +46,18 @@ type Metrics struct {
 	commitWait prometheus.Histogram
 }
 
+// DefaultSeries is the Options.Series of who asks for none.
+const DefaultSeries = 200
+
+// Options configures Metrics.
+type Options struct {
+	// Series is how many applications, the busiest ones, have issuance series of their own;
+	// 0 is DefaultSeries. The tokens of the rest are summed under client_id "other".
+	Series int
+}
+
 // New registers the collectors at r. A name that is taken there already is an error.
-func New(r prometheus.Registerer) (*Metrics, error) {
+func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 	latency := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 8, 10}
 	m := &Metrics{
 		registerer: r,
@@ -51,14 +69,31 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 			Namespace: namespace, Name: "http_request_duration_seconds", Buckets: latency,
 			Help: "Time from a request's header to the end of its answer; of a command that includes the wait for the house.",
 		}, []string{"route", "method"}),
-		tokensIssued: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "oauth_tokens_issued_total",
-			Help: "Access tokens issued, by registered application and grant type.",
-		}, []string{"client_id", "grant"}),
+		fleet: newFleet(cmp.Or(o.Series, DefaultSeries)),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "oauth_refusals_total",
 			Help: "What the authorization server refused: requests of applications, sign-ins, consents and bearer tokens, by reason.",
 		}, []string{"reason"}),
+		limitRefusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "limit_refused_total",
+			Help: "Requests and commands that were refused because a limit was spent, by its policy.",
+		}, []string{"policy"}),
+		limitUnanswered: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "limit_unanswered_total",
+			Help: "Requests that were permitted uncounted, because the store of the limits gave no answer.",
+		}),
+		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "issuance_verdicts_total",
+			Help: "Verdicts of the issuance policy other than fine, by kind of application and the rule that came nearest; mode is shadow if they changed no answer.",
+		}, []string{"kind", "verdict", "rule", "mode"}),
+		switched: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "applications_switched_total",
+			Help: "Applications switched off and on, by what did it.",
+		}, []string{"to", "by"}),
+		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "alerts_received_total",
+			Help: "Alerts that came to the operator's webhook, by what became of them.",
+		}, []string{"result"}),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "commands_total",
 			Help: "Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.",
@@ -86,8 +121,8 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		}),
 	}
 	return m, m.register(
-		m.httpRequests, m.httpDuration, m.tokensIssued, m.refusals, m.commands,
-		m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
+		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered,
+		m.commands, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
 
@@ -155,13 +190,49 @@ func knownMethod(method string) string {
 	}
 }
 
-// TokenIssued counts an access token. clientID is that of an authenticated client.
-func (m *Metrics) TokenIssued(clientID, grant string, _ bool) {
-	m.tokensIssued.WithLabelValues(clientID, grant).Inc()
+// TokenIssued counts an access token. clientID is that of an authenticated client,
+// grant a fixed phrase.
+func (m *Metrics) TokenIssued(clientID, grant string, wasteful bool) {
+	m.fleet.issued(clientID, grant, wasteful)
 }
+
+// Judged counts a verdict of the issuance policy, unless it is Fine. kind is that of
+// the application; shadow says that no answer was changed.
+func (m *Metrics) Judged(kind string, j Judgement, shadow bool) {
+	if j.Verdict == Fine {
+		return
+	}
+	mode := "enforced"
+	if shadow {
+		mode = "shadow"
+	}
+	m.verdicts.WithLabelValues(kind, string(j.Verdict), j.Rule, mode).Inc()
+}
+
+// Switched counts an application that was switched off, or on again. by is a fixed
+// phrase, such as policy, alert, owner or operator.
+func (m *Metrics) Switched(off bool, by string) {
+	to := "on"
+	if off {
+		to = "off"
+	}
+	m.switched.WithLabelValues(to, by).Inc()
+}
+
+// AlertReceived counts an alert by what became of it, a fixed phrase.
+func (m *Metrics) AlertReceived(result string) { m.alerts.WithLabelValues(result).Inc() }
 
 // Refused counts a refusal of the authorization server. reason is a fixed phrase.
 func (m *Metrics) Refused(reason string) { m.refusals.WithLabelValues(reason).Inc() }
+
+// LimitPolicy tells of a policy of the limits: it is shown from the start.
+func (m *Metrics) LimitPolicy(policy string) { m.limitRefusals.WithLabelValues(policy) }
+
+// LimitRefused counts what was refused by a policy of the limits.
+func (m *Metrics) LimitRefused(policy string) { m.limitRefusals.WithLabelValues(policy).Inc() }
+
+// LimitUnanswered counts a request that no limit could be asked about.
+func (m *Metrics) LimitUnanswered() { m.limitUnanswered.Inc() }
 
 // CommandFinished counts an outcome of a command.
 func (m *Metrics) CommandFinished(kind, operation, outcome string) {

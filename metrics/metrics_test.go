@@ -15,7 +15,7 @@ import (
 func fresh(t *testing.T) (*metrics.Metrics, *prometheus.Registry) {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
-	m, err := metrics.New(r)
+	m, err := metrics.New(r, metrics.Options{})
 	require.NoError(t, err)
 	return m, r
 }
@@ -31,7 +31,18 @@ func exercise(t *testing.T, m *metrics.Metrics) {
 	m.RequestServed("unmatched", "BREW", 404, time.Millisecond)
 	m.RequestServed("unmatched", "brew", 404, time.Millisecond)
 	m.TokenIssued("c1", "password", false)
+	m.TokenIssued("c1", "password", true)
+	m.Judged("personal", metrics.Judgement{Verdict: metrics.Fine, Rule: "hour"}, false)
+	m.Judged("personal", metrics.Judgement{Verdict: metrics.SwitchOff, Rule: "hour"}, false)
+	m.Judged("commercial", metrics.Judgement{Verdict: metrics.Warning, Rule: "day"}, true)
+	m.Switched(true, "policy")
+	m.Switched(false, "owner")
+	m.AlertReceived("switched")
 	m.Refused("wrong password")
+	m.LimitPolicy("api")
+	m.LimitPolicy("alarm")
+	m.LimitRefused("alarm")
+	m.LimitUnanswered()
 	m.CommandFinished("security", "armed", "done")
 	m.CommandAcknowledged("security", "armed", 300*time.Millisecond)
 	m.LinkUp(true)
@@ -51,6 +62,13 @@ foxbridge_commands_total{kind="security",operation="armed",outcome="done"} 1
 # TYPE foxbridge_http_requests_total counter
 foxbridge_http_requests_total{code="200",method="GET",route="/v2/client/site/items"} 1
 foxbridge_http_requests_total{code="404",method="other",route="unmatched"} 2
+# HELP foxbridge_limit_refused_total Requests and commands that were refused because a limit was spent, by its policy.
+# TYPE foxbridge_limit_refused_total counter
+foxbridge_limit_refused_total{policy="alarm"} 1
+foxbridge_limit_refused_total{policy="api"} 0
+# HELP foxbridge_limit_unanswered_total Requests that were permitted uncounted, because the store of the limits gave no answer.
+# TYPE foxbridge_limit_unanswered_total counter
+foxbridge_limit_unanswered_total 1
 # HELP foxbridge_mqtt_link_up 1 while the bridge is connected to its broker, else 0.
 # TYPE foxbridge_mqtt_link_up gauge
 foxbridge_mqtt_link_up 1
@@ -66,16 +84,34 @@ foxbridge_password_queue_length 2
 # HELP foxbridge_password_workers_busy Password workers that are hashing.
 # TYPE foxbridge_password_workers_busy gauge
 foxbridge_password_workers_busy 1
-# HELP foxbridge_oauth_tokens_issued_total Access tokens issued, by registered application and grant type.
+# HELP foxbridge_oauth_tokens_issued_total Access tokens issued, by application and grant type. The busiest applications have a client_id, the rest are other; former is what was counted for those that are no longer among the busiest, and says nothing of a rate.
 # TYPE foxbridge_oauth_tokens_issued_total counter
-foxbridge_oauth_tokens_issued_total{client_id="c1",grant="password"} 1
+foxbridge_oauth_tokens_issued_total{client_id="c1",grant="password"} 2
+# HELP foxbridge_oauth_wasteful_tokens_total Access tokens issued while the same application still held, for the same person, one with more than five minutes of its life left; client_id as in foxbridge_oauth_tokens_issued_total.
+# TYPE foxbridge_oauth_wasteful_tokens_total counter
+foxbridge_oauth_wasteful_tokens_total{client_id="c1"} 1
+foxbridge_oauth_wasteful_tokens_total{client_id="former"} 0
+foxbridge_oauth_wasteful_tokens_total{client_id="other"} 0
+# HELP foxbridge_issuance_verdicts_total Verdicts of the issuance policy other than fine, by kind of application and the rule that came nearest; mode is shadow if they changed no answer.
+# TYPE foxbridge_issuance_verdicts_total counter
+foxbridge_issuance_verdicts_total{kind="commercial",mode="shadow",rule="day",verdict="warning"} 1
+foxbridge_issuance_verdicts_total{kind="personal",mode="enforced",rule="hour",verdict="switch_off"} 1
+# HELP foxbridge_applications_switched_total Applications switched off and on, by what did it.
+# TYPE foxbridge_applications_switched_total counter
+foxbridge_applications_switched_total{by="owner",to="on"} 1
+foxbridge_applications_switched_total{by="policy",to="off"} 1
+# HELP foxbridge_alerts_received_total Alerts that came to the operator's webhook, by what became of them.
+# TYPE foxbridge_alerts_received_total counter
+foxbridge_alerts_received_total{result="switched"} 1
 # HELP foxbridge_units_online HomeControl units that are online, as the store has it.
 # TYPE foxbridge_units_online gauge
 foxbridge_units_online 3
 `),
+		"foxbridge_limit_refused_total", "foxbridge_limit_unanswered_total",
 		"foxbridge_commands_total", "foxbridge_http_requests_total", "foxbridge_mqtt_link_up", "foxbridge_mqtt_received_total",
 		"foxbridge_oauth_refusals_total", "foxbridge_password_queue_length", "foxbridge_password_workers_busy",
-		"foxbridge_oauth_tokens_issued_total", "foxbridge_units_online"))
+		"foxbridge_oauth_tokens_issued_total", "foxbridge_oauth_wasteful_tokens_total", "foxbridge_issuance_verdicts_total",
+		"foxbridge_applications_switched_total", "foxbridge_alerts_received_total", "foxbridge_units_online"))
 
 	count, err := testutil.GatherAndCount(r, "foxbridge_build_info")
 	require.NoError(t, err)
@@ -119,7 +155,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 func TestTakenNamesAreAnError(t *testing.T) {
 	t.Parallel()
 	m, r := fresh(t)
-	_, err := metrics.New(r)
+	_, err := metrics.New(r, metrics.Options{})
 	require.Error(t, err)
 	require.NoError(t, m.Build("v1"))
 	require.Error(t, m.Build("v1"))

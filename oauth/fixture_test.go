@@ -51,7 +51,9 @@ func (w *witness) TokenIssued(clientID, grant string, _ bool) {
 	w.issued = append(w.issued, [2]string{clientID, grant})
 }
 
-func (w *witness) Judged(clientID, verdict string) {
+func (*witness) Switched(string, bool, string) {}
+
+func (w *witness) Judged(clientID, verdict, _ string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.judged = append(w.judged, [2]string{clientID, verdict})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 )
 
 // ClientRequest is a request that a client makes about a token (RFC 7009 section
@@ -12,6 +13,7 @@ type ClientRequest struct {
 	ClientID     string
 	ClientSecret string
 	Token        string
+	Address      netip.Addr // the caller's
 }
 
 // Revoke ends a token of the client, with a refresh token all of its grant. What is
@@ -56,6 +58,9 @@ func (s *Service) asking(ctx context.Context, req ClientRequest) (Client, error)
 	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret)
 	if err != nil {
 		return Client{}, s.refuse("", err)
+	}
+	if err := s.admit(ctx, client, req.Address); err != nil {
+		return Client{}, err
 	}
 	if req.Token == "" {
 		return Client{}, s.refuse(client.ID, missing("token"))

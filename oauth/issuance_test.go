@@ -204,15 +204,15 @@ func TestADisabledPersonIsRefusedEverywhere(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, judged)
 	app := s.commercial(t)
-	_, session, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	in, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	require.NoError(t, err)
 	personal, granted := s.first(t), s.issue(t, app)
 	code := s.consent(t, app.ask()).Query().Get("code")
 	require.NoError(t, s.DisableUser(t.Context(), " ALICE@example.org"))
 
-	_, err = s.Session(t.Context(), session)
+	_, err = s.Session(t.Context(), in.Secret)
 	require.ErrorIs(t, err, oauth.ErrNotFound)
-	_, _, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	_, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	refused(t, err, oauth.CodeInvalidGrant)
 	for _, token := range []string{personal.AccessToken, granted.AccessToken} {
 		_, err = s.Authenticate(t.Context(), token)
@@ -240,7 +240,7 @@ func TestADisabledPersonIsRefusedEverywhere(t *testing.T) {
 	require.NoError(t, err, "nobody else is")
 
 	require.NoError(t, s.EnableUser(t.Context(), aliceEmail))
-	_, err = s.Session(t.Context(), session)
+	_, err = s.Session(t.Context(), in.Secret)
 	require.NoError(t, err)
 	for _, token := range []string{personal.AccessToken, granted.AccessToken} {
 		_, err = s.Authenticate(t.Context(), token)
@@ -293,8 +293,9 @@ func (o *issued) TokenIssued(_, _ string, wasteful bool) {
 	defer o.mu.Unlock()
 	o.wasteful = wasteful
 }
-func (*issued) Judged(string, string) {}
-func (*issued) Refused(string)        {}
+func (*issued) Judged(string, string, string) {}
+func (*issued) Switched(string, bool, string) {}
+func (*issued) Refused(string)                {}
 
 func (o *issued) last() bool {
 	o.mu.Lock()

@@ -298,3 +298,17 @@ func TestRotationKeepsItsPromisesInAnyOrder(t *testing.T) {
 		m.check(t, s)
 	})
 }
+
+// A refresh token has a year, and each refresh gives the next one a whole year again:
+// who comes by once in that time stays connected for good.
+func TestWhatIsUsedOnceAYearNeverExpires(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	tokens := s.first(t)
+	for range 5 {
+		s.clock.Advance(364 * 24 * time.Hour)
+		var err error
+		tokens, err = s.Token(t.Context(), s.refresh(tokens.RefreshToken))
+		require.NoError(t, err)
+	}
+}

@@ -2,11 +2,14 @@ package oauth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-webauthn/webauthn/webauthn"
 )
 
 // Defaults of Options.
@@ -25,8 +28,12 @@ type Observer interface {
 	// TokenIssued tells of a new pair of tokens, and whether it was wasteful. A repeated
 	// refresh that gets the pair it already had issues nothing.
 	TokenIssued(clientID, grant string, wasteful bool)
-	// Judged tells of a verdict other than VerdictFine, when it is new in its episode.
-	Judged(clientID, verdict string)
+	// Judged tells of a verdict of the policy other than VerdictFine, when it is new in
+	// its episode, and of the Rule that it rests on.
+	Judged(clientID, verdict, rule string)
+	// Switched tells of an application that was switched off, or on again, and of the
+	// Actor who did it.
+	Switched(clientID string, off bool, by string)
 	// Refused tells of a refusal by its Error.Reason.
 	Refused(reason string)
 }
@@ -39,11 +46,18 @@ type Options struct {
 	Observer  Observer         // nil: nobody is told
 	Now       func() time.Time // the clock; nil: time.Now
 
+	// Admit limits the requests of each application. Nil: all are admitted.
+	Admit Admit
+
 	// Issuer is the address of the server, without a slash at its end: the issuer of RFC
 	// 8414 section 2, and iss of RFC 9207.
 	Issuer string
 	// Scopes are the names that a commercial application may register for.
 	Scopes []string
+	// SealKey encrypts what has to be read back, such as the secrets of authenticator
+	// apps: SealKeySize random bytes, the same in all processes of a store. Nil: one that
+	// is drawn, so that nothing can be read back by another process or a later one.
+	SealKey []byte
 
 	AccessLifetime  time.Duration // of an access token; longer than Grace
 	RefreshLifetime time.Duration // of a refresh token; each rotation starts it anew
@@ -63,7 +77,10 @@ type Options struct {
 // A refusal that the caller may see is an *Error (or, from the administration, a
 // *FieldError); any other error means that the server failed.
 type Service struct {
-	opts Options // complete
+	opts     Options // complete
+	seal     sealer
+	webauthn *webauthn.WebAuthn // nil: passkeys cannot be used
+	uses     *uses
 }
 
 // New returns a Service, or an error that names the option that is wrong.
@@ -85,10 +102,17 @@ func New(o Options) (*Service, error) {
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
+	if o.SealKey == nil {
+		o.SealKey = make([]byte, SealKeySize)
+		rand.Read(o.SealKey)
+	}
+	if o.Admit == nil {
+		o.Admit = admitAll
+	}
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("configure the authorization server: %w", err)
 	}
-	return &Service{o}, nil
+	return &Service{opts: o, seal: sealer{o.SealKey}, webauthn: relyingParty(o.Issuer), uses: newUses()}, nil
 }
 
 func orDefault[T comparable](value *T, standard T) {
@@ -106,6 +130,8 @@ func (o *Options) check() error {
 		return errors.New("option Passwords is missing")
 	case strings.HasSuffix(o.Issuer, "/"):
 		return errors.New("option Issuer ends in a slash")
+	case len(o.SealKey) != SealKeySize:
+		return fmt.Errorf("option SealKey has not %d bytes", SealKeySize)
 	case o.Grace < 0:
 		return errors.New("option Grace is negative")
 	case o.AccessLifetime <= o.Grace:
@@ -139,7 +165,8 @@ func (s *Service) Scopes() []string { return slices.Clone(s.opts.Scopes) }
 type nobody struct{}
 
 func (nobody) TokenIssued(string, string, bool) {}
-func (nobody) Judged(string, string)            {}
+func (nobody) Judged(string, string, string)    {}
+func (nobody) Switched(string, bool, string)    {}
 func (nobody) Refused(string)                   {}
 
 // now is the time as a Store keeps it.
@@ -171,6 +198,7 @@ func (s *Service) Authenticate(ctx context.Context, accessToken string) (Access,
 	case err != nil:
 		return Access{}, fmt.Errorf("find access token: %w", err)
 	}
+	s.uses.noteGrant(access.GrantID, s.now())
 	return access, nil
 }
 
@@ -186,8 +214,7 @@ const (
 )
 
 // Sweep deletes what expired longer ago than Options.Retention, and what the ledger
-// need not keep, in short
-// transactions, and returns how many rows it deleted. It is bounded: what it leaves,
+// need not keep, in short transactions, and returns how many rows it deleted. It is bounded: what it leaves,
 // the next one takes. An error ends it; what was deleted until then is counted.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	before := s.now().Add(-s.opts.Retention)
@@ -200,7 +227,8 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	if err != nil {
 		return purged + condensed, fmt.Errorf("condense the issuance before %s: %w", minutes.Format(time.RFC3339), err)
 	}
-	return purged + condensed, nil
+	changes, err := s.sweepChanges(ctx)
+	return purged + condensed + changes, err
 }
 
 // sweepAll sweeps until no table has more, sweepPasses times at the most.

@@ -106,7 +106,7 @@ func (s *Service) SwitchOff(ctx context.Context, clientID string, by Actor, key,
 		return false, fmt.Errorf("switch client %s off: %w", clientID, err)
 	}
 	if did {
-		s.opts.Observer.Judged(clientID, string(VerdictSwitchOff))
+		s.opts.Observer.Switched(clientID, true, string(by))
 	}
 	return did, nil
 }
@@ -148,7 +148,7 @@ func (s *Service) reactivate(ctx context.Context, i Intervention) (bool, error) 
 		return false, fmt.Errorf("reactivate client %s: %w", i.ClientID, err)
 	}
 	if did {
-		s.opts.Observer.Judged(i.ClientID, string(VerdictReactivation))
+		s.opts.Observer.Switched(i.ClientID, false, string(i.Actor))
 	}
 	return did, nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/devices"
 )
 
 // What people see, in a real browser: they sign in, let an application in with less
@@ -62,7 +64,7 @@ func TestBrowser(t *testing.T) {
 	// Signed in already, the person is asked at once, and says no.
 	c.press(t, "form[action='/authorize'] button")
 	require.Contains(t, c.at(t), foxbridge+"/oauth2/authorize?")
-	c.tick(t, "scope", "security:read", "security:arm", "security:disarm", "socket:read", "socket:operate", "shutter:read", "shutter:operate", "history:read")
+	c.tick(t, "scope", devices.Scopes()...)
 	c.press(t, "button[value=allow]")
 	require.Contains(t, c.at(t), foxbridge+"/oauth2/consent", "nothing is no consent")
 	c.look(t, "consent-of-nothing")
@@ -95,6 +97,9 @@ func TestBrowser(t *testing.T) {
 	c.open(t, foxbridge+"/oauth2/authorize?response_type=code&client_id="+comfort.ClientID+"&redirect_uri=https%3A%2F%2Fevil.example.com%2F&state=s")
 	require.Equal(t, bridge.HTTP, strings.Split(c.at(t), "/")[2])
 	c.look(t, "refused")
+	c.open(t, foxbridge+"/devv/apps")
+	require.Contains(t, c.text(t), "Page not found")
+	c.look(t, "not-found")
 }
 
 // What people see of the applications that they register themselves.
@@ -165,7 +170,13 @@ func TestBrowserMyApplications(t *testing.T) {
 	c.open(t, foxbridge+"/dev/apps")
 	c.look(t, "my-applications-three")
 
-	c.press(t, "form[action='/signout'] button")
+	e.run(t, &requested, "app", "request", "--owner", e.username, "--name", "Unwanted", "--redirect-uri", redirectURI)
+	e.run(t, nil, "app", "reject", requested.ClientID)
+	c.open(t, foxbridge+"/dev/apps/"+requested.ClientID)
+	c.look(t, "application-rejected")
+	c.open(t, foxbridge+"/signout")
+	c.look(t, "sign-out")
+	c.press(t, "main form[action='/signout'] button")
 	c.look(t, "signed-out")
 	c.open(t, foxbridge+"/dev/apps")
 	require.Contains(t, c.at(t), foxbridge+"/signin", "for who is signed in")

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
@@ -21,6 +23,7 @@ type chrome struct {
 	ctx     context.Context
 	console *transcript // errors that pages gave, such as what their policy forbids
 	shots   string      // directory for screenshots; empty: none are kept
+	axe     string      // source of axe-core; empty where it is not installed
 }
 
 // screenshotsVariable names a directory to which the tests write a picture of each page
@@ -51,14 +54,15 @@ func chromium(t testing.TB) string {
 	return ""
 }
 
-func newChrome(t testing.TB) *chrome {
+// newChrome starts a browser, with more flags if there are any.
+func newChrome(t testing.TB, more ...chromedp.ExecAllocatorOption) *chrome {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)),
 		chromedp.NoSandbox, // it sees our own pages only, and may run as root in a container
 		chromedp.Flag("lang", "en-US"), chromedp.Flag("disable-gpu", true))
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(cancel)
-	c := &chrome{console: &transcript{}, shots: os.Getenv(screenshotsVariable)}
+	c := &chrome{console: &transcript{}, shots: os.Getenv(screenshotsVariable), axe: axeSource(t)}
 	var closeTab context.CancelFunc
 	c.ctx, closeTab = chromedp.NewContext(allocator)
 	t.Cleanup(func() {
@@ -185,19 +189,24 @@ func (c *chrome) lookAround(t testing.TB, name string, secrets ...string) {
 	c.look(t, name)
 }
 
-// look checks what must hold of every page, on a phone and at a desk, and keeps a
-// picture of both if that is asked for.
+// look checks what must hold of every page, on a phone and at a desk, by day and by
+// night, and keeps a picture of each if that is asked for. Every page that people see
+// is to be looked at once, in each state that looks different.
 func (c *chrome) look(t testing.TB, name string) {
 	t.Helper()
 	for _, s := range sizes() {
 		c.do(t, chromedp.EmulateViewport(s.width, s.height, s.options...))
-		if c.shots != "" {
-			picture := ask(t, c, chromedp.FullScreenshot(100))
-			require.NoError(t, os.MkdirAll(c.shots, 0o755))
-			require.NoError(t, os.WriteFile(filepath.Join(c.shots, name+"."+s.name+".png"), picture, 0o644))
+		for _, scheme := range []string{"dark", "light"} { // what follows is by day
+			c.do(t, emulateScheme(scheme))
+			picture := name + "." + s.name
+			if scheme != "light" {
+				picture += "." + scheme
+			}
+			c.keep(t, picture)
+			width := ask(t, c, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
+			require.LessOrEqual(t, width, s.width, "%s is wider than a %s", name, s.name)
+			c.checkAccessible(t, picture)
 		}
-		width := ask(t, c, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
-		require.LessOrEqual(t, width, s.width, "%s is wider than a %s", name, s.name)
 	}
 	require.NotEmpty(t, ask(t, c, chromedp.Title()), "%s has no title", name)
 	require.Equal(t, 1, ask(t, c, chromedp.Evaluate[int]("document.querySelectorAll('h1').length")), "%s has one heading", name)
@@ -205,4 +214,28 @@ func (c *chrome) look(t testing.TB, name string) {
 	unnamed := ask(t, c, chromedp.Evaluate[int](`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length).length`))
 	require.Zero(t, unnamed, "%s has fields without a label", name)
 	require.Empty(t, c.console.String(), "%s: the browser complains", name)
+}
+
+// keep writes a picture of the whole page, if pictures are asked for.
+func (c *chrome) keep(t testing.TB, name string) {
+	t.Helper()
+	if c.shots == "" {
+		return
+	}
+	picture := ask(t, c, chromedp.FullScreenshot(100))
+	require.NoError(t, os.MkdirAll(c.shots, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(c.shots, name+".png"), picture, 0o644))
+}
+
+// emulateScheme lets the page believe that the person prefers light or dark colours.
+// Nothing moves, so that no colour is seen on its way to another.
+func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+			},
+		})
+		return err
+	})
 }

@@ -24,7 +24,7 @@ func TestKilledBridgeLosesNothingThatItAnswered(t *testing.T) {
 			things = append(things, fmt.Sprintf("socket:Lamp %d", i))
 		}
 		e := newEstate(t, record, data, things...)
-		settings := []string{"--command-wait", "2s", "--command-budget", "0", "--lane-depth", "64"}
+		settings := []string{"--command-wait", "2s", "--limit-api", "0", "--limit-commands", "0", "--lane-depth", "64"}
 		bridge := e.serve(t, settings...)
 		token := e.token(t, bridge)
 		home := e.live(t, bridge, token)

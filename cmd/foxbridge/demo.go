@@ -188,6 +188,9 @@ func (d *demo) furnish(ctx context.Context, bridge *app.App) (demoEnv, *unitlib.
 	if err != nil {
 		return demoEnv{}, nil, err
 	}
+	if err := furnishTogether(ctx, record, owner.ID, site.ID, list); err != nil {
+		return demoEnv{}, nil, err
+	}
 	env.Username, env.ClientID, env.ClientSecret, env.SiteID = owner.Email, client.ID, secret, strconv.FormatInt(site.ID, 10)
 
 	ctx, cancel := context.WithTimeout(ctx, demoStartLimit)
@@ -227,6 +230,33 @@ func demoDevices() []devices.NewDevice {
 		}
 	}
 	return list
+}
+
+// furnishTogether adds a group of each kind that there can be one of, and a scenario of
+// each type.
+func furnishTogether(ctx context.Context, record *app.Record, ownerID, siteID int64, list []devices.Device) error {
+	of := map[devices.Kind][]int64{}
+	for _, d := range list {
+		of[d.Kind] = append(of[d.Kind], d.ID)
+	}
+	for _, kind := range devices.GroupKinds() {
+		if _, err := record.Devices.AddGroup(ctx, siteID, kind, "All of "+string(kind), of[kind]); err != nil {
+			return err
+		}
+	}
+	for _, kind := range devices.ScenarioTypes() {
+		_, err := record.Devices.AddScenario(ctx, devices.Scenario{
+			SiteID: siteID, Label: "Evening, " + string(kind), Type: kind, CreatedBy: ownerID,
+			Steps: []devices.Step{
+				{Device: devices.Device{ID: of[devices.Shutter][0], Kind: devices.Shutter}, Operation: "close"},
+				{Device: devices.Device{ID: of[devices.Socket][0], Kind: devices.Socket}, Operation: "on"},
+			},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // awaitHome waits until the bridge has taken in that the home is online and what its

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/metrics"
 )
 
 // blocks gives the code blocks of a page that are marked with this word. "sh" marks
@@ -57,7 +61,7 @@ func TestReadmeTellsTheTruth(t *testing.T) {
 	demo := launchDemo(t, dir)
 	answers := shell(t, dir, strings.Join(blocks(t, "README.md", "sh"), "\n"))
 	require.Regexp(t, `"payload":\{"request":"OK"\}`, answers)
-	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed"}`)
+	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed","alarm":"quiet"`)
 	require.Contains(t, answers, `Alarm armed by Demo`)
 	require.Equal(t, exitOK, demo.stop(t))
 }
@@ -100,12 +104,148 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 }
 
 // The commands of the page about switching off work as they are printed there.
-func TestIssuancePageTellsTheTruth(t *testing.T) {
+func TestSwitchingOffPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
-	answers := shell(t, t.TempDir(), strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
+	answers := shell(t, t.TempDir(), strings.Join(blocks(t, "docs/switching-off.md", "sh"), "\n"))
 	require.Regexp(t, `(?s)hour +20\nday +100\nown +false.*hour +40\nday +200\nown +true.*own +false`, answers)
 	require.Regexp(t, `switch_off +operator +It floods the gate with commands\.`, answers)
 	require.Regexp(t, `(?s)disabled +true.*disabled +false`, answers)
+}
+
+// So do the commands of the page about accounts.
+func TestAccountPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data")
+	out := shell(t, dir, strings.Join(blocks(t, "docs/account.md", "sh"), "\n"))
+	require.Contains(t, out, "The password cannot be shown again.")
+	require.Regexp(t, `(?s)operator +true.*operator +false`, out)
+}
+
+// The scripts of the page for their authors get through what years bring: an access
+// token that has ended, and a refresh token that has.
+func TestScriptPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	for language, interpreter := range map[string]string{"sh": "", "python": ". ./demo.env; python3 script.py"} {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			demo := launchDemo(t, dir)
+			script := strings.Join(blocks(t, "docs/script.md", language), "\n")
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "script.py"), []byte(script), 0o600))
+			if interpreter != "" {
+				script = interpreter
+			}
+			kept := filepath.Join(dir, "token.json")
+			tokens := func() (access, refresh string) {
+				text, err := os.ReadFile(kept)
+				require.NoError(t, err)
+				var pair linked
+				require.NoError(t, json.Unmarshal(text, &pair))
+				return pair.AccessToken, pair.RefreshToken
+			}
+			spoil := func(dead ...string) {
+				text, err := os.ReadFile(kept)
+				require.NoError(t, err)
+				for _, token := range dead {
+					text = bytes.ReplaceAll(text, []byte(token), []byte(strings.Repeat("0", len(token))))
+				}
+				require.NoError(t, os.WriteFile(kept, text, 0o600))
+			}
+			run := func() {
+				t.Helper()
+				answers := shell(t, dir, script)
+				require.Contains(t, answers, "armed")
+				require.Regexp(t, `["']request["']: ?["']OK["']`, answers)
+				require.NotContains(t, answers, "invalid_token")
+			}
+
+			run()
+			info, err := os.Stat(kept)
+			require.NoError(t, err)
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+			access, refresh := tokens()
+			run()
+			again, _ := tokens()
+			require.Equal(t, access, again, "a token is kept")
+
+			spoil(access)
+			run()
+			renewed, next := tokens()
+			require.NotEqual(t, access, renewed)
+			require.NotEqual(t, refresh, next)
+
+			spoil(renewed, next)
+			run()
+			anew, _ := tokens()
+			require.NotEqual(t, renewed, anew)
+			require.Equal(t, exitOK, demo.stop(t))
+		})
+	}
+}
+
+// A script without a password gets its tokens as its page shows, once its owner has let
+// it in.
+func TestDeviceGrantPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	demo := launchDemo(t, dir)
+	examples := blocks(t, "docs/device-grant.md", "sh")
+	require.Len(t, examples, 2)
+	told := regexp.MustCompile(`Open (\S+/device) and enter (\S+)`).FindStringSubmatch(shell(t, dir, examples[0]))
+	require.Len(t, told, 3)
+	env := strings.Fields(shell(t, dir, `. ./demo.env; echo "$FOXBRIDGE_USERNAME $FOXBRIDGE_PASSWORD"`))
+	v := newVisitor(t)
+	v.open(t, told[1])
+	v.submit(t, "/signin", url.Values{"username": {env[0]}, "password": {env[1]}})
+	v.submit(t, "/device", url.Values{"user_code": {told[2]}})
+	v.submit(t, "/device/answer", url.Values{"answer": {"allow"}})
+	require.Contains(t, v.text(), "The device is connected")
+	require.Contains(t, shell(t, dir, examples[1]), `"items":[{"siteId":`)
+	require.Equal(t, exitOK, demo.stop(t))
+}
+
+// The applications of the page about account linking can be registered as it says, and
+// the tests that it names are there.
+func TestAccountLinkingPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data >/dev/null")
+	shell(t, dir, strings.Join(blocks(t, "docs/account-linking.md", "sh"), "\n"))
+	listed := shell(t, dir, "foxbridge app list --data-dir ./data")
+	require.Regexp(t, `(?m)Foxbridge for Alexa +commercial +active`, listed)
+	require.Regexp(t, `(?m)Foxbridge for Google Home +commercial +active`, listed)
+
+	page, err := os.ReadFile("../../docs/account-linking.md")
+	require.NoError(t, err)
+	there := testsOfRepository(t)
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
+	require.Greater(t, len(named), 20)
+	for _, test := range named {
+		require.True(t, there[test[1]], "there is no %s", test[1])
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| .* \| held by \|\n\|[-|]+\|\n((?:\|.*\n)+)`).FindAllStringSubmatch(string(page), -1) {
+		for line := range strings.Lines(row[1]) {
+			require.Contains(t, line, "`Test", "no test holds this")
+		}
+	}
+}
+
+// testsOfRepository are the names of all test functions.
+func testsOfRepository(t testing.TB) map[string]bool {
+	t.Helper()
+	names, function := make(map[string]bool), regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	require.NoError(t, filepath.WalkDir(filepath.Join("..", ".."), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, found := range function.FindAllStringSubmatch(string(text), -1) {
+			names[found[1]] = true
+		}
+		return err
+	}))
+	return names
 }
 
 // A unit can be played by hand as the page of the protocol shows.
@@ -160,15 +300,32 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, bridge.stop(t))
 }
 
+// The simulation ends as the page of the issuance policy says, and its policy file is one.
+func TestIssuancePageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	printed := shell(t, dir, strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
+	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), printed)
+
+	_, err := metrics.ParsePolicy([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
+	require.NoError(t, err)
+}
+
 // No page has a command that no test runs, a link to nothing, or a metric that there
 // is not.
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
-	run := map[string]bool{"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/unit-protocol.md": true}
+	run := map[string]bool{
+		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/switching-off.md": true, "docs/unit-protocol.md": true,
+		"docs/script.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
+		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
+		"docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,
+	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
-	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total"
+	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)
@@ -177,7 +334,7 @@ func TestEveryPageIsRead(t *testing.T) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		if !run[name] {
-			require.Empty(t, blocks(t, name, "(?:sh|console)"), "%s has commands that no test runs", name)
+			require.Empty(t, blocks(t, name, "(?:sh|console|python)"), "%s has commands that no test runs", name)
 		}
 		for _, metric := range regexp.MustCompile("foxbridge_[a-z_]+").FindAllString(string(text), -1) {
 			require.Contains(t, exported, metric, name)

@@ -48,6 +48,7 @@ func arrows() map[string][]string {
 		"deployments/migrations":                nil,
 		"deployments/migrations/migrationstest": {"deployments/migrations", "internal/groupcommit"},
 		"internal/groupcommit":                  nil,
+		"internal/limit":                        nil,
 		"internal/web":                          nil,
 	}
 }

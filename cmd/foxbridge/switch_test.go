@@ -64,7 +64,12 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 			return verdicts
 		}
 		require.Equal(t, []string{"switch_off by policy", "warning by policy", "notice by policy"}, history())
-		bridge.eventually(t, "saying so in its log", func() bool { return strings.Contains(bridge.log.String(), "verdict=switch_off") })
+		bridge.eventually(t, "saying so in its log", func() bool {
+			return strings.Contains(bridge.log.String(), `msg="application switched off" client_id=`+e.app.ClientID+" by=policy")
+		})
+		_, exported := get(t, "http://"+bridge.Operator+"/metrics")
+		require.Contains(t, exported, `foxbridge_applications_switched_total{by="policy",to="off"} 1`)
+		require.Contains(t, exported, `verdict="switch_off"} 1`)
 
 		type changed struct {
 			Status  string `json:"status"`

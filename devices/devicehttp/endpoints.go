@@ -2,6 +2,7 @@ package devicehttp
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,44 +18,38 @@ import (
 // timeFormat is the contract's only form of a date, always in UTC.
 const timeFormat = "2006-01-02T15:04:05Z"
 
-// site has every key that some client reads; counts are never null.
-type site struct {
-	SiteID                 int64   `json:"siteId"`
-	Label                  string  `json:"label"`
-	Brand                  string  `json:"brand"`
-	Timezone               string  `json:"timezone"`
-	AXA                    *string `json:"AXA"`
-	CameraCount            int     `json:"cameraCount"`
-	GateCount              int     `json:"gateCount"`
-	ShutterCount           int     `json:"shutterCount"`
-	SocketCount            int     `json:"socketCount"`
-	ModuleCount            int     `json:"moduleCount"`
-	HeaterCount            int     `json:"heaterCount"`
-	ScenarioCount          int     `json:"scenarioCount"`
-	DeviceTemperatureCount int     `json:"deviceTemperatureCount"`
-	DeviceStateCount       int     `json:"deviceStateCount"`
-	DeviceLightCount       int     `json:"deviceLightCount"`
-	DeviceDetectorCount    int     `json:"deviceDetectorCount"`
-	ArcsoftToken           *string `json:"arcsoftToken"`
-	BuzzSiteID             *string `json:"buzzSiteId"`
-}
-
+// listSites has every key that some client reads; counts are never null.
 func (h *Handler) listSites(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
 	list, err := h.service.Sites(r.Context(), c)
 	if err != nil {
 		return nil, err
 	}
-	return items[site]{each(list, func(s devices.SiteSummary) site {
-		return site{
-			SiteID: s.ID, Label: s.Label, Brand: "Myfox", Timezone: s.Timezone,
-			ShutterCount: s.Counts[devices.Shutter], SocketCount: s.Counts[devices.Socket],
+	return itemsOf(list, func(s devices.SiteSummary) object {
+		out := object{
+			{"siteId", s.ID}, {"label", s.Label}, {"brand", "Myfox"}, {"timezone", s.Timezone}, {"AXA", nil},
 		}
-	})}, nil
+		for _, row := range h.counts {
+			n := s.Counts[devices.Scene]
+			if row.Action == devices.ListDevices {
+				n = 0
+				for _, kind := range row.Kinds() {
+					n += s.Counts[kind]
+				}
+			}
+			out = append(out, member{row.Count, n})
+		}
+		return append(out, member{"arcsoftToken", nil}, member{"buzzSiteId", nil})
+	}), nil
 }
 
+// security is the contract's, and more: whether the alarm sounds, and until when people may
+// leave or must have disarmed it.
 type security struct {
-	Status      int    `json:"status"`
-	StatusLabel string `json:"statusLabel"`
+	Status          int     `json:"status"`
+	StatusLabel     string  `json:"statusLabel"`
+	Alarm           string  `json:"alarm"`
+	ExitDelayUntil  *string `json:"exitDelayUntil"`
+	EntryDelayUntil *string `json:"entryDelayUntil"`
 }
 
 func (h *Handler) readSecurity(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
@@ -62,33 +57,235 @@ func (h *Handler) readSecurity(_ http.ResponseWriter, r *http.Request, c devices
 	if err != nil {
 		return nil, err
 	}
-	level, err := h.service.SecurityLevel(r.Context(), c, siteID)
+	alarm, err := h.service.Alarm(r.Context(), c, siteID)
 	if err != nil {
 		return nil, err
 	}
-	return security{level.Code, level.Label}, nil
+	out := security{
+		Status: alarm.Level.Code, StatusLabel: alarm.Level.Label, Alarm: "quiet",
+		ExitDelayUntil: dateOrNull(alarm.ExitUntil), EntryDelayUntil: dateOrNull(alarm.EntryUntil),
+	}
+	if alarm.Ringing {
+		out.Alarm = "ringing"
+	}
+	return out, nil
 }
 
-type device struct {
-	DeviceID   int64  `json:"deviceId"`
-	Label      string `json:"label"`
-	ModelID    int    `json:"modelId"`
-	ModelLabel string `json:"modelLabel"`
+func wireDate(t time.Time) string { return t.UTC().Format(timeFormat) }
+
+// dateOrNull gives null for the zero time.
+func dateOrNull(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	text := wireDate(t)
+	return &text
 }
 
-func (h *Handler) listDevices(kind devices.Kind) endpoint {
+// deviceOf is a device as every list has it.
+func deviceOf(d devices.Device) object {
+	return append(make(object, 0, 8), member{"deviceId", d.ID}, member{"label", d.Label}, member{"modelId", d.ModelID}, member{"modelLabel", d.ModelLabel})
+}
+
+// fields appends what a row says of a device besides that it is one.
+func (h *Handler) fields(out object, row devices.Row, d devices.Reported) object {
+	if len(row.Fields) == 0 {
+		return out
+	}
+	values, at := d.Values(h.things[d.Kind], row.Fields)
+	for _, f := range row.Fields {
+		value := values[f.Reading]
+		if value == nil {
+			value = f.Else
+		}
+		out = append(out, member{f.Key, value})
+		if f.At != "" {
+			out = append(out, member{f.At, wireDate(at[f.Reading])})
+		}
+	}
+	return out
+}
+
+func (h *Handler) listDevices(row devices.Row) endpoint {
 	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
 		siteID, err := pathID(r, "site")
 		if err != nil {
 			return nil, err
 		}
-		list, err := h.service.Devices(r.Context(), c, siteID, kind)
+		list, err := h.service.Devices(r.Context(), c, row, siteID)
 		if err != nil {
 			return nil, err
 		}
-		return items[device]{each(list, func(d devices.Device) device {
-			return device{d.ID, d.Label, d.ModelID, d.ModelLabel}
-		})}, nil
+		return itemsOf(list, func(d devices.Reported) object { return h.fields(deviceOf(d.Device), row, d) }), nil
+	}
+}
+
+// listEverything is the one list in snake case: a client joins it with the others.
+func (h *Handler) listEverything(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, err := pathID(r, "site")
+		if err != nil {
+			return nil, err
+		}
+		list, err := h.service.Devices(r.Context(), c, row, siteID)
+		if err != nil {
+			return nil, err
+		}
+		return itemsOf(list, func(d devices.Reported) object {
+			return object{
+				{"device_id", d.ID}, {"label", d.Label}, {"device_definition", object{{"device_definition_label", d.ModelLabel}}},
+				{"settings", object{{"global", object{}}}}, {"created_at", wireDate(d.CreatedAt)},
+			}
+		}), nil
+	}
+}
+
+func (h *Handler) readDevice(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, deviceID, err := pathIDs(r, "device")
+		if err != nil {
+			return nil, err
+		}
+		reported, err := h.service.Device(r.Context(), c, row, siteID, deviceID)
+		if err != nil {
+			return nil, err
+		}
+		return h.fields(object{{"deviceId", reported.ID}}, row, reported), nil
+	}
+}
+
+func (h *Handler) readMeasurements(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, deviceID, err := pathIDs(r, "device")
+		if err != nil {
+			return nil, err
+		}
+		span, err := spanOf(row, r.URL.Query())
+		if err != nil {
+			return nil, err
+		}
+		list, err := h.service.Measurements(r.Context(), c, row, siteID, deviceID, devices.MeasurementQuery(span))
+		if err != nil {
+			return nil, err
+		}
+		return itemsOf(list, func(m devices.Measurement) object {
+			return object{{"deviceId", deviceID}, {row.Fields[0].Key, rounded(m.Value)}, {"recordedAt", wireDate(m.At)}}
+		}), nil
+	}
+}
+
+// rounded gives a value with two decimals at the most: a mean has any number of them.
+func rounded(v float64) float64 { return math.Round(v*100) / 100 }
+
+func (h *Handler) listGroups(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, err := pathID(r, "site")
+		if err != nil {
+			return nil, err
+		}
+		list, err := h.service.Groups(r.Context(), c, row, siteID)
+		if err != nil {
+			return nil, err
+		}
+		return itemsOf(list, func(g devices.Group) object {
+			return object{{"groupId", g.ID}, {"label", g.Label}, {"type", row.Group}, {"devices", each(g.Devices, deviceOf)}}
+		}), nil
+	}
+}
+
+func (h *Handler) operateGroup(row devices.Row) endpoint {
+	return func(w http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		order, err := togetherRequest(r, "group")
+		if err != nil {
+			return nil, err
+		}
+		parts, err := h.service.ExecuteGroup(r.Context(), c, row, order)
+		return answerTogether(w, order, parts, err)
+	}
+}
+
+func (h *Handler) listScenarios(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+	siteID, err := pathID(r, "site")
+	if err != nil {
+		return nil, err
+	}
+	list, err := h.service.Scenarios(r.Context(), c, siteID)
+	if err != nil {
+		return nil, err
+	}
+	return itemsOf(list, func(s devices.Scenario) object {
+		out := object{{"scenarioId", s.ID}, {"label", s.Label}, {"typeLabel", string(s.Type)}, {"enabled", nil}}
+		if s.Type != devices.OnDemand {
+			out[3].value = s.Enabled
+		}
+		return out
+	}), nil
+}
+
+func (h *Handler) playScenario(w http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+	order, err := togetherRequest(r, "scenario")
+	if err != nil {
+		return nil, err
+	}
+	parts, err := h.service.PlayScenario(r.Context(), c, order)
+	return answerTogether(w, order, parts, err)
+}
+
+func (h *Handler) switchScenario(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, scenarioID, err := pathIDs(r, "scenario")
+		if err != nil {
+			return nil, err
+		}
+		if err := h.service.SwitchScenario(r.Context(), c, row, siteID, scenarioID); err != nil {
+			return nil, err
+		}
+		return request{"OK"}, nil
+	}
+}
+
+func togetherRequest(r *http.Request, of string) (devices.TogetherRequest, error) {
+	siteID, id, err := pathIDs(r, of)
+	if err != nil {
+		return devices.TogetherRequest{}, err
+	}
+	key, err := idempotencyKey(r)
+	return devices.TogetherRequest{SiteID: siteID, ID: id, Key: key, Async: prefersAsync(r)}, err
+}
+
+// answerTogether is OK only if all that was asked for was done.
+func answerTogether(w http.ResponseWriter, order devices.TogetherRequest, parts []devices.Part, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	open := false
+	for _, p := range parts {
+		if p.Err == nil {
+			w.Header().Add("Foxbridge-Command-Id", p.Command.ID)
+			open = open || !p.Command.Outcome.Settled()
+		}
+	}
+	failed := slices.ContainsFunc(parts, func(p devices.Part) bool { return p.Err != nil || p.Command.Outcome.Settled() && !p.Done() })
+	if order.Async {
+		w.Header().Set("Preference-Applied", "respond-async")
+		if open && !failed {
+			return accepted{itemsOf(parts, func(p devices.Part) record { return recordOf(p.Command) })}, nil
+		}
+	}
+	if failed || open {
+		return nil, &partsError{parts}
+	}
+	return request{"OK"}, nil
+}
+
+// empty answers for what there is nothing of at any site yet.
+func (h *Handler) empty(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, err := pathID(r, "site")
+		if err != nil {
+			return nil, err
+		}
+		return items[object]{[]object{}}, h.service.Empty(r.Context(), c, row, siteID)
 	}
 }
 
@@ -179,14 +376,10 @@ type record struct {
 func recordOf(c devices.Command) record {
 	out := record{
 		CommandID: c.ID, Kind: string(c.Kind), Operation: c.Operation, Outcome: string(c.Outcome), Reason: c.Reason,
-		AcceptedAt: c.AcceptedAt.UTC().Format(timeFormat), ExpiresAt: c.ExpiresAt.UTC().Format(timeFormat),
+		AcceptedAt: wireDate(c.AcceptedAt), ExpiresAt: wireDate(c.ExpiresAt), FinishedAt: dateOrNull(c.FinishedAt),
 	}
 	if c.DeviceID != devices.SecurityDevice {
 		out.DeviceID = &c.DeviceID
-	}
-	if !c.FinishedAt.IsZero() {
-		finished := c.FinishedAt.UTC().Format(timeFormat)
-		out.FinishedAt = &finished
 	}
 	return out
 }
@@ -211,34 +404,53 @@ type entry struct {
 	CreatedAt string `json:"createdAt"`
 }
 
-func (h *Handler) readHistory(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
-	siteID, err := pathID(r, "site")
-	if err != nil {
-		return nil, err
+func (h *Handler) readHistory(row devices.Row) endpoint {
+	return func(_ http.ResponseWriter, r *http.Request, c devices.Caller) (any, error) {
+		siteID, err := pathID(r, "site")
+		if err != nil {
+			return nil, err
+		}
+		query, err := historyQuery(row, r.URL.Query())
+		if err != nil {
+			return nil, err
+		}
+		list, err := h.service.History(r.Context(), c, siteID, query)
+		if err != nil {
+			return nil, err
+		}
+		return itemsOf(list, func(e devices.Entry) entry {
+			return entry{e.ID, e.Label, string(e.Type), wireDate(e.CreatedAt)}
+		}), nil
 	}
-	query, err := historyQuery(r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	list, err := h.service.History(r.Context(), c, siteID, query)
-	if err != nil {
-		return nil, err
-	}
-	return items[entry]{each(list, func(e devices.Entry) entry {
-		return entry{e.ID, e.Label, string(e.Type), e.CreatedAt.UTC().Format(timeFormat)}
-	})}, nil
 }
 
-// historyQuery reads the filters of the contract. The newest entry comes first unless
-// dateOrder says otherwise: clients show the first one as the latest.
-func historyQuery(q url.Values) (devices.HistoryQuery, error) {
-	for _, name := range []string{"dateFrom", "dateTo", "dateOrder", "type"} {
-		if len(q[name]) > 1 {
-			return devices.HistoryQuery{}, badFilter(name + " is given more than once")
-		}
+func historyQuery(row devices.Row, q url.Values) (devices.HistoryQuery, error) {
+	span, err := spanOf(row, q)
+	if err != nil || row.Legacy {
+		return devices.HistoryQuery{}, err
 	}
-	var out devices.HistoryQuery
-	var err error
+	if err := once(q, "type"); err != nil {
+		return devices.HistoryQuery{}, err
+	}
+	types, err := historyTypes(q.Get("type"))
+	return devices.HistoryQuery{From: span.From, To: span.To, Types: types, Ascending: span.Ascending}, err
+}
+
+// span is a part of what happened, as the dates of a query choose it.
+type span struct {
+	From, To  time.Time
+	Ascending bool
+}
+
+// spanOf reads the dates of the contract. The newest comes first unless dateOrder says
+// otherwise: clients show the first one as the latest. Legacy rows have no parameters.
+func spanOf(row devices.Row, q url.Values) (out span, err error) {
+	if row.Legacy {
+		return out, nil
+	}
+	if err := once(q, "dateFrom", "dateTo", "dateOrder"); err != nil {
+		return out, err
+	}
 	if out.From, err = date("dateFrom", q.Get("dateFrom")); err != nil {
 		return out, err
 	}
@@ -256,8 +468,17 @@ func historyQuery(q url.Values) (devices.HistoryQuery, error) {
 	default:
 		return out, badFilter("dateOrder must be 1 or -1")
 	}
-	out.Types, err = historyTypes(q.Get("type"))
-	return out, err
+	return out, nil
+}
+
+// once checks that no parameter is given more than once.
+func once(q url.Values, names ...string) error {
+	for _, name := range names {
+		if len(q[name]) > 1 {
+			return badFilter(name + " is given more than once")
+		}
+	}
+	return nil
 }
 
 func date(name, value string) (time.Time, error) {
@@ -303,6 +524,18 @@ func pathID(r *http.Request, name string) (int64, error) {
 	}
 	return id, nil
 }
+
+// pathIDs reads the site's id and that of a thing at it.
+func pathIDs(r *http.Request, name string) (siteID, id int64, err error) {
+	if siteID, err = pathID(r, "site"); err != nil {
+		return 0, 0, err
+	}
+	id, err = pathID(r, name)
+	return siteID, id, err
+}
+
+// itemsOf makes the payload of a list.
+func itemsOf[T, U any](list []T, f func(T) U) items[U] { return items[U]{each(list, f)} }
 
 // each maps a list; an empty one stays an array on the wire.
 func each[T, U any](list []T, f func(T) U) []U {

@@ -8,20 +8,22 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/foxbridge/foxbridge/devices"
 )
 
 // AuthError says that a request carries no token, or not a right one (RFC 6750
-// section 3.1).
+// section 3.1), or that its sender has to wait before the next.
 type AuthError struct {
 	Status      int
 	Code        string // error in the envelope
 	Description string
-	Challenge   string // WWW-Authenticate; empty for none
-	URI         string // error_uri: a page that tells more; empty for none
-	Explanation any    // tells programs more, as JSON; nil for none
+	Challenge   string        // WWW-Authenticate; empty for none
+	RetryAfter  time.Duration // when a repeat may succeed; zero if the request itself is wrong
+	URI         string        // error_uri: a page that tells more; empty for none
+	Explanation any           // tells programs more, as JSON; nil for none
 }
 
 // Error gives the code and the description.
@@ -36,11 +38,127 @@ type envelope struct {
 	ErrorDescription string `json:"error_description,omitempty"`
 	ErrorURI         string `json:"error_uri,omitempty"`
 	Explanation      any    `json:"explanation,omitempty"`
+	// Devices are those that did not do what was asked of a group or a scenario.
+	Devices []undone `json:"devices,omitempty"`
+}
+
+func (e envelope) encode() ([]byte, error) {
+	payload, is := e.Payload.(appender)
+	if !is || e.Status != "OK" {
+		return encode(e)
+	}
+	b := strconv.AppendInt(append(make([]byte, 0, 4<<10), `{"status":"OK","timestamp":`...), e.Timestamp, 10)
+	b, err := payload.appendJSON(append(b, `,"payload":`...))
+	return append(b, '}'), err
 }
 
 // items is the payload of a list: never null.
 type items[T any] struct {
 	Items []T `json:"items"`
+}
+
+// bare is a payload of which the rows of old have the array alone.
+type bare interface{ bare() any }
+
+func (i items[T]) bare() any { return list[T](i.Items) }
+
+// object is a JSON object whose keys are not known before the catalogue says them.
+type object []member
+
+type member struct {
+	key   string
+	value any
+}
+
+// appender is a payload that writes itself, which takes a fraction of the time of
+// encoding/json: lists can be long.
+type appender interface {
+	appendJSON(b []byte) ([]byte, error)
+}
+
+func (i items[T]) appendJSON(b []byte) ([]byte, error) {
+	b, err := list[T](i.Items).appendJSON(append(b, `{"items":`...))
+	return append(b, '}'), err
+}
+
+// list is an array.
+type list[T any] []T
+
+func (l list[T]) appendJSON(b []byte) (_ []byte, err error) {
+	b = append(b, '[')
+	for i, v := range l {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b, err = appendValue(b, v); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, ']'), nil
+}
+
+func (o object) appendJSON(b []byte) (_ []byte, err error) {
+	b = append(b, '{')
+	for i, m := range o {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), m.key...), '"', ':') // keys are ours, and plain
+		if b, err = appendValue(b, m.value); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, '}'), nil
+}
+
+func appendValue(b []byte, v any) ([]byte, error) {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case appender:
+		return v.appendJSON(b)
+	case []object:
+		return list[object](v).appendJSON(b)
+	case string:
+		if plain(v) {
+			return append(append(append(b, '"'), v...), '"'), nil
+		}
+	}
+	text, err := encode(v)
+	return append(b, text...), err
+}
+
+// plain reports whether a string stands in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// encode is json.Marshal without the escapes of HTML.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimRight(b.Bytes(), "\n"), err
+}
+
+// undone is a device that did not do what was asked of it, and why.
+type undone struct {
+	DeviceID         *int64 `json:"deviceId"` // null for the alarm
+	Label            string `json:"label"`
+	Operation        string `json:"operation"`
+	CommandID        string `json:"commandId,omitempty"` // of its record, if it was accepted
+	Error            string `json:"error"`
+	ErrorDescription string `json:"error_description"`
 }
 
 // request is the payload of a command: one client requires it to the letter.
@@ -58,6 +176,11 @@ type outcomeError struct{ command devices.Command }
 
 func (e *outcomeError) Error() string { return "command ended in " + string(e.command.Outcome) }
 
+// partsError carries what was asked of several devices and not done by all.
+type partsError struct{ parts []devices.Part }
+
+func (e *partsError) Error() string { return "not all devices did it" }
+
 func (h *Handler) ok(w http.ResponseWriter, r *http.Request, payload any) {
 	status := http.StatusOK
 	if a, is := payload.(accepted); is {
@@ -71,10 +194,8 @@ func (h *Handler) ko(w http.ResponseWriter, r *http.Request, status int, code, t
 }
 
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, e envelope) {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(e); err != nil {
+	body, err := e.encode()
+	if err != nil {
 		h.log.ErrorContext(r.Context(), "answer not encoded", "err", err)
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -82,7 +203,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, e en
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	if _, err := w.Write(body.Bytes()); err != nil {
+	if _, err := w.Write(append(body, '\n')); err != nil {
 		h.log.DebugContext(r.Context(), "answer not sent", "err", err)
 	}
 }
@@ -97,8 +218,12 @@ func statusOf(code devices.RefusalCode) int {
 		return http.StatusTooManyRequests
 	case devices.KeyReuse, devices.BadKey, devices.BadFilter:
 		return http.StatusUnprocessableEntity
-	case devices.MissingScope:
+	case devices.MissingScope, devices.GuestLooks, devices.NotOwner:
 		return http.StatusForbidden
+	case devices.OutdatedUnit, devices.WrongType:
+		return http.StatusConflict
+	case devices.NotMade:
+		return http.StatusNotImplemented
 	case devices.NotReported:
 		return http.StatusServiceUnavailable
 	default:
@@ -112,11 +237,13 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var auth *AuthError
 	var refusal *devices.Refusal
 	var outcome *outcomeError
+	var parts *partsError
 	switch {
 	case errors.As(err, &auth):
 		if auth.Challenge != "" {
 			w.Header().Set("WWW-Authenticate", auth.Challenge)
 		}
+		retryAfter(w, auth.RetryAfter)
 		h.write(w, r, auth.Status, envelope{
 			Status: "KO", Timestamp: h.now().Unix(), Error: auth.Code, ErrorDescription: auth.Description,
 			ErrorURI: auth.URI, Explanation: auth.Explanation,
@@ -129,6 +256,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.ko(w, r, statusOf(refusal.Code), string(refusal.Code), refusal.Text)
 	case errors.As(err, &outcome):
 		h.failOutcome(w, r, outcome.command)
+	case errors.As(err, &parts):
+		h.failParts(w, r, parts.parts)
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
 		h.log.DebugContext(r.Context(), "client went away", "err", err)
 		h.ko(w, r, http.StatusServiceUnavailable, "server_error", "The request was given up")
@@ -139,24 +268,79 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (h *Handler) failOutcome(w http.ResponseWriter, r *http.Request, c devices.Command) {
-	switch c.Outcome {
-	case devices.Refused:
-		text := "The unit refused the command"
-		if c.Reason != "" {
-			text += ": " + c.Reason
-		}
-		h.ko(w, r, http.StatusConflict, "unit_refused", text)
-	case devices.Offline:
+	status, code, text := outcomeOnWire(c)
+	if c.Outcome == devices.Offline {
 		retryAfter(w, devices.OfflineRetry)
-		h.ko(w, r, http.StatusServiceUnavailable, "unit_offline", "The unit is offline; nothing was sent")
-	default:
-		h.ko(w, r, http.StatusGatewayTimeout, "outcome_unknown", "The unit did not answer in time; whether it acted is unknown")
 	}
+	h.ko(w, r, status, code, text)
+}
+
+// outcomeOnWire tells of a command that was not done.
+func outcomeOnWire(c devices.Command) (status int, code, text string) {
+	switch {
+	case c.Outcome == devices.Refused && c.Reason != "":
+		return http.StatusConflict, "unit_refused", "The unit refused the command: " + c.Reason
+	case c.Outcome == devices.Refused:
+		return http.StatusConflict, "unit_refused", "The unit refused the command"
+	case c.Outcome == devices.Offline:
+		return http.StatusServiceUnavailable, "unit_offline", "The unit is offline; nothing was sent"
+	default:
+		return http.StatusGatewayTimeout, "outcome_unknown", "The unit did not answer in time; whether it acted is unknown"
+	}
+}
+
+// failParts names each device that did not do it, and why. If it is the same for all
+// devices the answer is that of one device, else 409.
+func (h *Handler) failParts(w http.ResponseWriter, r *http.Request, parts []devices.Part) {
+	var list []undone
+	var texts []string
+	statuses := map[int]bool{}
+	for _, p := range parts {
+		if p.Done() {
+			continue
+		}
+		status, code, text := h.partOnWire(r, p)
+		statuses[status] = true
+		u := undone{Label: p.Device.Label, Operation: p.Operation, CommandID: p.Command.ID, Error: code, ErrorDescription: text}
+		name := "the alarm"
+		if p.Device.ID != devices.SecurityDevice {
+			u.DeviceID = &p.Device.ID
+			name = fmt.Sprintf("%d %s", p.Device.ID, p.Device.Label)
+		}
+		list, texts = append(list, u), append(texts, name+": "+text)
+	}
+	e := envelope{
+		Status: "KO", Timestamp: h.now().Unix(), Error: "not_all_done", Devices: list,
+		ErrorDescription: fmt.Sprintf("Not done by %d of %d: %s", len(list), len(parts), strings.Join(texts, "; ")),
+	}
+	status := http.StatusConflict
+	if len(statuses) == 1 && len(list) == len(parts) {
+		for only := range statuses {
+			status = only
+		}
+		e.Error = list[0].Error
+	}
+	if status == http.StatusServiceUnavailable {
+		retryAfter(w, devices.OfflineRetry)
+	}
+	h.write(w, r, status, e)
+}
+
+func (h *Handler) partOnWire(r *http.Request, p devices.Part) (status int, code, text string) {
+	if p.Err == nil {
+		return outcomeOnWire(p.Command)
+	}
+	var refusal *devices.Refusal
+	if errors.As(p.Err, &refusal) {
+		return statusOf(refusal.Code), string(refusal.Code), refusal.Text
+	}
+	h.log.ErrorContext(r.Context(), "command of a group failed", "device", p.Device.ID, "err", p.Err)
+	return http.StatusInternalServerError, "server_error", "The server failed"
 }
 
 // retryAfter sets Retry-After in whole seconds, rounded up; nothing for zero.
 func retryAfter(w http.ResponseWriter, d time.Duration) {
 	if d > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds(d), 10))
 	}
 }

@@ -3,6 +3,7 @@
 package devicehttp
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"path"
@@ -23,6 +24,9 @@ type Options struct {
 	Caller func(*http.Request) (devices.Caller, error)
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Limits tells how a caller stands with the limits of the API, in the order in which
+	// they are shown. Nil: there are none.
+	Limits func(context.Context, devices.Caller) ([]Limit, error)
 	// CommandGet allows GET for commands, beside POST: many scripts send it.
 	CommandGet bool
 }
@@ -33,25 +37,41 @@ type Handler struct {
 	caller     func(*http.Request) (devices.Caller, error)
 	now        func() time.Time
 	log        *slog.Logger
+	limits     func(context.Context, devices.Caller) ([]Limit, error)
 	commandGet bool
+	things     map[devices.Kind]devices.Thing
+	counts     []devices.Row // rows that count something of a site
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	return &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, commandGet: o.CommandGet}
+	if o.Limits == nil {
+		o.Limits = func(context.Context, devices.Caller) ([]Limit, error) { return nil, nil }
+	}
+	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, limits: o.Limits, commandGet: o.CommandGet, things: map[devices.Kind]devices.Thing{}}
+	for _, thing := range devices.Things() {
+		h.things[thing.Kind] = thing
+	}
+	for _, row := range devices.Catalogue() {
+		if row.Count != "" {
+			h.counts = append(h.counts, row)
+		}
+	}
+	return h
 }
 
-// Register adds a route for each row of the catalogue, with and without a slash at
-// its end, and answers in the envelope for what r does not know.
+// Register adds a route for each row of the catalogue and one for the limits, with and
+// without a slash at its end, and answers in the envelope for what r does not know.
 func (h *Handler) Register(r *mux.Router) {
 	operations := map[string][]string{} // by the path that they share
 	for _, row := range devices.Catalogue() {
-		handle(r, row.Path, h.serve(row), h.methods(row)...)
-		if row.Action == devices.Operate {
+		handle(r, row.Path, h.serve(row, h.endpoint(row)), h.methods(row)...)
+		if row.Commands() && row.Action != devices.NotYet {
 			parent := path.Dir(row.Path)
 			operations[parent] = append(operations[parent], row.Operation)
 		}
 	}
+	handle(r, LimitsPath, h.serve(devices.Row{}, h.listLimits), http.MethodGet, http.MethodHead)
 	for parent, known := range operations {
 		handle(r, parent+"/{operation}", h.unknownOperation(known))
 	}
@@ -71,7 +91,7 @@ func handle(r *mux.Router, path string, f http.HandlerFunc, methods ...string) {
 
 func (h *Handler) methods(row devices.Row) []string {
 	switch {
-	case row.Action != devices.Operate:
+	case !row.Commands():
 		return []string{http.MethodGet, http.MethodHead}
 	case h.commandGet:
 		return []string{http.MethodGet, http.MethodPost}
@@ -80,11 +100,10 @@ func (h *Handler) methods(row devices.Row) []string {
 	}
 }
 
-// endpoint answers one row to a caller: with a payload, or with what went wrong.
+// endpoint answers one path to a caller: with a payload, or with what went wrong.
 type endpoint func(http.ResponseWriter, *http.Request, devices.Caller) (payload any, err error)
 
-func (h *Handler) serve(row devices.Row) http.HandlerFunc {
-	answer := h.endpoint(row)
+func (h *Handler) serve(row devices.Row, answer endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		caller, err := h.caller(r)
 		if err != nil {
@@ -95,6 +114,9 @@ func (h *Handler) serve(row devices.Row) http.HandlerFunc {
 		if err != nil {
 			h.fail(w, r, err)
 			return
+		}
+		if list, is := payload.(bare); is && row.Legacy {
+			payload = list.bare()
 		}
 		h.ok(w, r, payload)
 	}
@@ -107,11 +129,29 @@ func (h *Handler) endpoint(row devices.Row) endpoint {
 	case devices.ReadSecurity:
 		return h.readSecurity
 	case devices.ListDevices:
-		return h.listDevices(row.Kind)
+		return h.listDevices(row)
+	case devices.ListEverything:
+		return h.listEverything(row)
+	case devices.ReadDevice:
+		return h.readDevice(row)
+	case devices.ReadMeasurements:
+		return h.readMeasurements(row)
 	case devices.Operate:
 		return h.operate(row)
+	case devices.ListGroups:
+		return h.listGroups(row)
+	case devices.OperateGroup:
+		return h.operateGroup(row)
+	case devices.ListScenarios:
+		return h.listScenarios
+	case devices.PlayScenario:
+		return h.playScenario
+	case devices.SwitchScenario:
+		return h.switchScenario(row)
 	case devices.ReadHistory:
-		return h.readHistory
+		return h.readHistory(row)
+	case devices.ListLibrary, devices.NotYet:
+		return h.empty(row)
 	case devices.ReadCommand:
 		return h.readCommand
 	default:

@@ -5,11 +5,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,28 +22,36 @@ import (
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/devices/devicehttp"
+	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
 )
 
 // api is the API over a real store, with a unit that answers by the test's rule.
 type api struct {
 	*httptest.Server
-	t       *testing.T
+	t       testing.TB
 	service *devices.Service
 	answer  func(devices.Order) *devices.Ack // nil: silence
+	mu      sync.Mutex
 	sent    []devices.Order
 	seq     int64
 	site    devices.Site
 	unit    devices.Unit
 	shutter devices.Device
 	socket  devices.Device
-	caller  error    // what the caller function answers, if not nil
-	scopes  []string // of the caller's token; nil: it is unscoped
+	limits  []devicehttp.Limit
+	things  map[devices.Kind]devices.Device // one of each kind, shutter and socket among them
+	owner   devices.Person                  // who the caller is
+	caller  error                           // what the caller function answers, if not nil
+	scopes  []string                        // of the caller's token; nil: it is unscoped
 }
 
 func (a *api) Send(ctx context.Context, o devices.Order) error {
+	a.mu.Lock()
 	a.sent = append(a.sent, o)
-	if ack := a.answer(o); ack != nil {
+	ack := a.answer(o)
+	a.mu.Unlock()
+	if ack != nil {
 		return a.service.Acknowledge(ctx, o.UnitID, *ack)
 	}
 	return nil
@@ -48,39 +59,76 @@ func (a *api) Send(ctx context.Context, o devices.Order) error {
 
 func (a *api) done(o devices.Order) *devices.Ack {
 	a.seq++
-	readings := `{}`
-	if o.Kind == devices.Security {
-		readings = `{"level":"` + o.Operation + `"}`
-	}
-	return &devices.Ack{CommandID: o.CommandID, Outcome: devices.Done, State: &devices.StateReport{Sequence: a.seq, Time: time.Now(), Readings: json.RawMessage(readings)}}
+	said := map[string]any{"mode": "off"} // which a heater has to say
+	row, _ := devices.OperationOf(o.Kind, o.Operation)
+	maps.Copy(said, row.Sets)
+	readings, err := json.Marshal(said)
+	require.NoError(a.t, err)
+	return &devices.Ack{CommandID: o.CommandID, Outcome: devices.Done, State: &devices.StateReport{Sequence: a.seq, Time: time.Now(), Readings: readings}}
 }
 
-func newAPI(t *testing.T, commandGet bool) *api {
+// connect has the unit come online, with the catalogue that it knows.
+func (a *api) connect(catalogue int) {
+	a.t.Helper()
+	require.NoError(a.t, a.service.ReportLink(a.t.Context(), a.unit.ID, devices.LinkReport{Online: true, Session: "s", Clock: time.Now(), Catalogue: catalogue}))
+}
+
+func newAPI(t testing.TB, commandGet bool, more ...devices.NewDevice) *api {
 	t.Helper()
 	db := migrationstest.SQLite(t)
-	a := &api{t: t}
+	return newAPIOn(t, devicesqlite.New(db), func(insert string) (id int64) {
+		require.NoError(t, db.Write(t.Context(), "", func(ctx context.Context, tx *sql.Tx) error {
+			return tx.QueryRowContext(ctx, insert).Scan(&id)
+		}))
+		return id
+	}, commandGet, more...)
+}
+
+// addAlice is the statement that adds the owner, and gives her ID.
+const addAlice = "INSERT INTO oauth_users (email, name, password_hash, created_at) VALUES ('alice', 'Alice', '', %s) RETURNING id"
+
+// newAPIOn is newAPI on another store; query runs a statement that gives a number.
+func newAPIOn(t testing.TB, store devices.Store, query func(string) int64, commandGet bool, more ...devices.NewDevice) *api {
+	t.Helper()
+	a := &api{t: t, owner: devices.Person{Name: "Alice", Email: "alice@example.org"}, things: map[devices.Kind]devices.Device{}}
 	a.answer = a.done
 	log := slog.New(slog.DiscardHandler)
-	a.service = devices.New(devices.Options{Store: devicesqlite.New(db), Now: time.Now, Logger: log, Wait: time.Second, LaneDepth: 4})
+	a.service = devices.New(devices.Options{Store: store, Now: time.Now, Logger: log, Wait: time.Second, LaneDepth: 4})
 	a.service.SetSender(a)
-	var owner int64
-	err := db.Write(t.Context(), "", func(ctx context.Context, tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, "INSERT INTO oauth_users (email, name, password_hash, created_at) VALUES ('alice', 'Alice', '', 0) RETURNING id").Scan(&owner)
-	})
-	require.NoError(t, err)
-	a.site, err = a.service.AddSite(t.Context(), owner, "Séjour", "Europe/Paris")
+	now := "0"
+	if _, is := store.(*devicepgx.Store); is {
+		now = "now()"
+	}
+	a.owner.UserID = query(fmt.Sprintf(addAlice, now))
+	var err error
+	a.site, err = a.service.AddSite(t.Context(), a.owner.UserID, "Séjour", "Europe/Paris")
 	require.NoError(t, err)
 	var list []devices.Device
-	a.unit, _, list, err = a.service.AddUnit(t.Context(), a.site.ID, []devices.NewDevice{{Kind: devices.Shutter, Label: "Kitchen"}, {Kind: devices.Socket, Label: "Lamp"}})
+	wanted := []devices.NewDevice{{Kind: devices.Shutter, Label: "Kitchen"}, {Kind: devices.Socket, Label: "Lamp"}}
+	for _, kind := range devices.DeviceKinds() {
+		if kind != devices.Shutter && kind != devices.Socket {
+			wanted = append(wanted, devices.NewDevice{Kind: kind, Label: "The " + string(kind)})
+		}
+	}
+	a.unit, _, list, err = a.service.AddUnit(t.Context(), a.site.ID, append(wanted, more...))
 	require.NoError(t, err)
 	a.shutter, a.socket = list[0], list[1]
-	require.NoError(t, a.service.ReportLink(t.Context(), a.unit.ID, devices.LinkReport{Online: true, Session: "s", Clock: time.Now()}))
+	for _, d := range list {
+		if _, has := a.things[d.Kind]; !has {
+			a.things[d.Kind] = d
+		}
+	}
+	a.connect(devices.CatalogueVersion)
 
 	routes := mux.NewRouter()
 	devicehttp.New(devicehttp.Options{
 		Service: a.service, Now: time.Now, Logger: log, CommandGet: commandGet,
+		Limits: func(_ context.Context, c devices.Caller) ([]devicehttp.Limit, error) {
+			require.Equal(t, a.owner.UserID, c.UserID)
+			return a.limits, nil
+		},
 		Caller: func(*http.Request) (devices.Caller, error) {
-			return devices.Caller{UserID: owner, UserName: "Alice", ClientID: "app", ClientName: "Script", Unscoped: a.scopes == nil, Scopes: a.scopes}, a.caller
+			return devices.Caller{UserID: a.owner.UserID, UserName: "Alice", ClientID: "app", ClientName: "Script", Unscoped: a.scopes == nil, Scopes: a.scopes}, a.caller
 		},
 	}).Register(routes)
 	a.Server = httptest.NewServer(routes)
@@ -141,10 +189,10 @@ func TestSitesHaveEveryKeyThatClientsRead(t *testing.T) {
 	sites := a.ok("GET", "/client/site/items")["items"].([]any)
 	require.Equal(t, []any{map[string]any{
 		"siteId": float64(a.site.ID), "label": "Séjour", "brand": "Myfox", "timezone": "Europe/Paris", "AXA": nil,
-		"cameraCount": 0.0, "gateCount": 0.0, "shutterCount": 1.0, "socketCount": 1.0, "moduleCount": 0.0, "heaterCount": 0.0,
-		"scenarioCount": 0.0, "deviceTemperatureCount": 0.0, "deviceStateCount": 0.0, "deviceLightCount": 0.0,
-		"deviceDetectorCount": 0.0, "arcsoftToken": nil, "buzzSiteId": nil,
-	}}, sites)
+		"cameraCount": 0.0, "gateCount": 1.0, "shutterCount": 1.0, "socketCount": 1.0, "moduleCount": 1.0, "heaterCount": 2.0,
+		"scenarioCount": 0.0, "deviceTemperatureCount": 2.0, "deviceStateCount": 1.0, "deviceLightCount": 2.0,
+		"deviceDetectorCount": 1.0, "arcsoftToken": nil, "buzzSiteId": nil,
+	}}, sites, "a climate sensor counts for both that it measures, a thermostat is a heater")
 }
 
 func TestListsOfDevices(t *testing.T) {
@@ -165,8 +213,7 @@ func TestEveryOperationOfTheCatalogueReachesTheUnit(t *testing.T) {
 		if row.Action != devices.Operate {
 			continue
 		}
-		device := map[devices.Kind]string{devices.Shutter: "SHUTTER", devices.Socket: "SOCKET"}[row.Kind]
-		path := strings.NewReplacer("{site}", "SITE", "{device}", device).Replace(row.Path)
+		path := strings.NewReplacer("{site}", "SITE", "{device}", strconv.FormatInt(a.things[row.Kind].ID, 10)).Replace(row.Path)
 		for _, variant := range []struct{ method, path string }{{"POST", path}, {"POST", path + "/"}, {"GET", path}} {
 			a.sent = nil
 			require.Equal(t, map[string]any{"request": "OK"}, a.ok(variant.method, variant.path))
@@ -182,7 +229,9 @@ func TestSecurityLevelIsNumberAndLabel(t *testing.T) {
 	a.ko(http.StatusServiceUnavailable, "not_reported", "GET", "/site/SITE/security")
 	for _, level := range devices.SecurityLevels() {
 		a.ok("POST", "/site/SITE/security/set/"+level.Label)
-		require.Equal(t, map[string]any{"status": float64(level.Code), "statusLabel": level.Label}, a.ok("GET", "/site/SITE/security"))
+		require.Equal(t, map[string]any{
+			"status": float64(level.Code), "statusLabel": level.Label, "alarm": "quiet", "exitDelayUntil": nil, "entryDelayUntil": nil,
+		}, a.ok("GET", "/site/SITE/security"))
 	}
 }
 
@@ -301,6 +350,16 @@ func TestMethods(t *testing.T) {
 	})
 }
 
+func TestLimits(t *testing.T) {
+	a := newAPI(t, true)
+	require.Equal(t, []any{}, a.ok("GET", "/limits")["items"], "never null")
+	a.limits = []devicehttp.Limit{{Policy: "api", Quota: 600, Window: time.Minute, Remaining: 599, Reset: 100 * time.Millisecond}}
+	require.Equal(t, []any{map[string]any{"policy": "api", "quota": 600.0, "window": 60.0, "remaining": 599.0, "reset": 1.0}}, a.ok("GET", "/limits/")["items"])
+	require.Equal(t, "GET, HEAD", a.ko(http.StatusMethodNotAllowed, "method_not_allowed", "POST", "/limits").Header.Get("Allow"))
+	a.caller = &devicehttp.AuthError{Status: 429, Code: "slow_down", Description: "Wait", RetryAfter: 1100 * time.Millisecond}
+	require.Equal(t, "2", a.ko(http.StatusTooManyRequests, "slow_down", "GET", "/limits").Header.Get("Retry-After"))
+}
+
 func TestHistoryFilters(t *testing.T) {
 	a := newAPI(t, true)
 	a.ok("POST", "/site/SITE/device/SHUTTER/shutter/open")
@@ -317,13 +376,13 @@ func TestHistoryFilters(t *testing.T) {
 		return out
 	}
 	opened, armed := "Kitchen opened by Alice (Script)", "Alarm armed by Alice (Script)"
-	require.Equal(t, []string{armed, opened}, labels(""), "the latest comes first")
-	require.Equal(t, []string{opened, armed}, labels("?dateOrder=1&unknown=x"))
+	require.Equal(t, []string{armed, opened}, labels("?type=security,homeAuto"), "the latest comes first")
+	require.Equal(t, []string{opened, armed}, labels("?type=security,homeAuto&dateOrder=1&unknown=x"))
 	require.Equal(t, []string{armed}, labels("?type=security&dateOrder=-1"))
 	require.Equal(t, []string{armed, opened}, labels("?type=homeAuto,security,security"))
 	require.Empty(t, labels("?dateTo=2020-01-01T00:00:00Z"))
 	now := time.Now().UTC()
-	require.Len(t, labels("?dateFrom="+now.AddDate(-1, 0, 0).Format("2006-01-02T15:04:05Z")+"&dateTo="+now.Format("2006-01-02T15:04:05Z")), 2, "the last second is inside")
+	require.Len(t, labels("?dateFrom="+now.AddDate(-1, 0, 0).Format("2006-01-02T15:04:05Z")+"&dateTo="+now.Format("2006-01-02T15:04:05Z")+"&type=security,homeAuto"), 2, "the last second is inside")
 	for query, names := range map[string]string{
 		"?dateFrom=yesterday":              "dateFrom",
 		"?dateTo=2026-13-01T00:00:00Z":     "dateTo",

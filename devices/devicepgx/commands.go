@@ -16,7 +16,7 @@ import (
 // commandColumns are those of a Command, in the order in which scanCommand and
 // commandValues have them.
 const commandColumns = `id, site_id, unit_id, device_id, kind, operation, user_id, client_id,
-	accepted_at, expires_at, outcome, label, reason, finished_at`
+	accepted_at, expires_at, outcome, label, failure, language, reason, finished_at`
 
 func scanCommand(row pgx.Row) (devices.Command, error) {
 	var (
@@ -26,7 +26,7 @@ func scanCommand(row pgx.Row) (devices.Command, error) {
 		finishedAt            pgtype.Timestamptz
 	)
 	err := row.Scan(&c.ID, &c.SiteID, &unit, &c.DeviceID, (*string)(&c.Kind), &c.Operation, &c.UserID, &c.ClientID,
-		&acceptedAt, &expiresAt, (*string)(&c.Outcome), &c.Label, &c.Reason, &finishedAt)
+		&acceptedAt, &expiresAt, (*string)(&c.Outcome), &c.Label, &c.Failure, (*string)(&c.Language), &c.Reason, &finishedAt)
 	c.UnitID = unit.String
 	c.AcceptedAt, c.ExpiresAt, c.FinishedAt = acceptedAt.UTC(), expiresAt.UTC(), utc(finishedAt)
 	return c, err
@@ -35,7 +35,7 @@ func scanCommand(row pgx.Row) (devices.Command, error) {
 func commandValues(c devices.Command) []any {
 	return []any{
 		c.ID, c.SiteID, nullable(c.UnitID), c.DeviceID, string(c.Kind), c.Operation, c.UserID, c.ClientID,
-		c.AcceptedAt, c.ExpiresAt, string(c.Outcome), c.Label, c.Reason, timestamp(c.FinishedAt),
+		c.AcceptedAt, c.ExpiresAt, string(c.Outcome), c.Label, c.Failure, string(c.Language), c.Reason, timestamp(c.FinishedAt),
 	}
 }
 
@@ -49,17 +49,17 @@ func asStored(c devices.Command) devices.Command {
 const (
 	insertCommand = `
 		INSERT INTO commands (` + commandColumns + `, key_hash)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
 
 	// insertUnlessUsed inserts, or gives the command that has the key.
 	insertUnlessUsed = `
 		WITH used AS (
 			SELECT ` + commandColumns + ` FROM commands
-			WHERE key_hash = $15::bytea AND client_id = $8::text AND user_id = $7::bigint
+			WHERE key_hash = $17::bytea AND client_id = $8::text AND user_id = $7::bigint
 		), added AS (
 			INSERT INTO commands (` + commandColumns + `, key_hash)
 			SELECT $1::text, $2::bigint, $3::text, $4::bigint, $5::text, $6::text, $7, $8,
-				$9::timestamptz, $10::timestamptz, $11::text, $12::text, $13::text, $14::timestamptz, $15
+				$9::timestamptz, $10::timestamptz, $11::text, $12::text, $13::text, $14::text, $15::text, $16::timestamptz, $17
 			WHERE NOT EXISTS (SELECT FROM used)
 		)
 		SELECT ` + commandColumns + ` FROM used`
@@ -69,7 +69,7 @@ const (
 		WITH latest AS (
 			SELECT ` + commandColumns + ` FROM commands
 			WHERE site_id = $2::bigint AND device_id = $4::bigint AND client_id = $8::text AND user_id = $7::bigint
-				AND accepted_at >= $15::timestamptz
+				AND accepted_at >= $17::timestamptz
 			ORDER BY accepted_at DESC, id DESC LIMIT 1
 		), open AS (
 			SELECT ` + commandColumns + ` FROM latest
@@ -77,7 +77,7 @@ const (
 		), added AS (
 			INSERT INTO commands (` + commandColumns + `)
 			SELECT $1::text, $2, $3::text, $4, $5, $6, $7, $8,
-				$9::timestamptz, $10::timestamptz, $11::text, $12::text, $13::text, $14::timestamptz
+				$9::timestamptz, $10::timestamptz, $11::text, $12::text, $13::text, $14::text, $15::text, $16::timestamptz
 			WHERE NOT EXISTS (SELECT FROM open)
 		)
 		SELECT ` + commandColumns + ` FROM open`
@@ -97,12 +97,15 @@ func (s *Store) Accept(ctx context.Context, i devices.Intent) (devices.Accepted,
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			accepted = devices.Accepted{Command: asStored(i.Command), New: true}
-			return nil
+			return insertEntries(ctx, tx, i.Command.SiteID, i.Entry)
 		case err != nil:
 			return err
 		case i.Key != nil && isFree(earlier, i):
 			accepted = devices.Accepted{Command: asStored(i.Command), New: true}
-			return moveKey(ctx, tx, earlier.ID, i)
+			if err := moveKey(ctx, tx, earlier.ID, i); err != nil {
+				return err
+			}
+			return insertEntries(ctx, tx, i.Command.SiteID, i.Entry)
 		case i.Key != nil && !sameCommand(earlier, i.Command):
 			return devices.ErrKeyReuse
 		default:
@@ -188,11 +191,11 @@ const finishCommand = `
 		WHERE id = $1 AND unit_id IS NOT DISTINCT FROM $2::text AND outcome = ANY ($3)
 		RETURNING ` + commandColumns + `
 	), reported AS (
-		INSERT INTO states (site_id, device_id, sequence, reported_at, readings)
-		SELECT site_id, $7::bigint, $8::bigint, $9::timestamptz, $10::text FROM finished
+		INSERT INTO states (site_id, device_id, sequence, reported_at, readings, since)
+		SELECT site_id, $7::bigint, $8::bigint, $9::timestamptz, $10::text, $14::text FROM finished
 		WHERE $7::bigint IS NOT NULL
 		ON CONFLICT (site_id, device_id) DO UPDATE
-		SET sequence = excluded.sequence, reported_at = excluded.reported_at, readings = excluded.readings
+		SET sequence = excluded.sequence, reported_at = excluded.reported_at, readings = excluded.readings, since = excluded.since
 		WHERE states.sequence < excluded.sequence
 	), entered AS (
 		INSERT INTO history (site_id, type, label, created_at)
@@ -240,10 +243,11 @@ func finishValues(f devices.Finish) []any {
 	values := []any{
 		f.CommandID, nullable(f.UnitID), from, string(f.Outcome), f.Reason, f.Now,
 		nil, nil, nil, nil,
-		nil, nil, nil,
+		nil, nil, nil, "",
 	}
 	if s := f.State; s != nil {
 		copy(values[6:], []any{s.DeviceID, s.Sequence, s.Time, string(s.Readings)})
+		values[13] = encodeSince(s.Since)
 	}
 	if e := f.Entry; e != nil {
 		copy(values[10:], []any{string(e.Type), e.Label, e.CreatedAt})
@@ -252,16 +256,35 @@ func finishValues(f devices.Finish) []any {
 }
 
 // Abandon is documented at devices.Store.
-func (s *Store) Abandon(ctx context.Context, before, now time.Time, limit int) (int, error) {
+func (s *Store) Abandon(ctx context.Context, before, now time.Time, limit int, entry func(devices.Command) *devices.Entry) (int, error) {
 	// A command that is locked is getting its outcome just now.
 	const update = `
 		UPDATE commands SET outcome = 'unknown', finished_at = $2
 		WHERE id IN (
 			SELECT id FROM commands WHERE outcome = 'pending' AND accepted_at < $1
 			ORDER BY accepted_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
-		)`
-	n, err := s.sweep(ctx, update, before, now, bound(limit))
-	return n, wrap(err, "abandon commands accepted before %s", before)
+		)
+		RETURNING ` + commandColumns
+	var n int
+	err := s.db.Write(ctx, sweepKey, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, update, before, now, bound(limit))
+		abandoned, err := collect(rows, err, scanCommand)
+		if err != nil {
+			return err
+		}
+		n = len(abandoned)
+		batch := &pgx.Batch{}
+		for _, c := range abandoned {
+			if e := entry(c); e != nil {
+				queueEntry(batch, c.SiteID, *e)
+			}
+		}
+		return send(ctx, tx, batch)
+	})
+	if err != nil {
+		return 0, wrap(err, "abandon commands accepted before %s", before)
+	}
+	return n, nil
 }
 
 // Purge is documented at devices.Store.

@@ -3,6 +3,7 @@ package devicepgx
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,13 +16,13 @@ import (
 func (s *Store) AddSite(ctx context.Context, site devices.Site, ownerID int64) (int64, error) {
 	const insert = `
 		WITH added AS (
-			INSERT INTO sites (label, timezone, created_at) VALUES ($1, $2, $3) RETURNING id
+			INSERT INTO sites (label, timezone, language, created_at) VALUES ($1, $2, $6, $3) RETURNING id
 		)
 		INSERT INTO site_members (user_id, site_id, role) SELECT $4, id, $5 FROM added
 		RETURNING site_id`
 	var id int64
 	err := s.db.Write(ctx, "site", func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, insert, site.Label, site.Timezone, site.CreatedAt, ownerID, string(devices.Owner)).Scan(&id)
+		return tx.QueryRow(ctx, insert, site.Label, site.Timezone, site.CreatedAt, ownerID, string(devices.Owner), string(site.Language)).Scan(&id)
 	})
 	if err != nil {
 		return 0, wrap(err, "add site of user %d", ownerID)
@@ -29,60 +30,71 @@ func (s *Store) AddSite(ctx context.Context, site devices.Site, ownerID int64) (
 	return id, nil
 }
 
+// siteColumns are those of a site as one of its members m sees it.
+const siteColumns = `s.id, s.label, s.timezone, s.language, m.role, s.created_at`
+
+// scanSite reads a site from the first columns of a row, and the rest into more.
+func scanSite(row pgx.Row, more ...any) (devices.Site, error) {
+	var (
+		site      devices.Site
+		createdAt time.Time
+	)
+	err := row.Scan(append([]any{&site.ID, &site.Label, &site.Timezone, (*string)(&site.Language), (*string)(&site.Role), &createdAt}, more...)...)
+	site.CreatedAt = createdAt.UTC()
+	return site, err
+}
+
 // Sites is documented at devices.Store.
 func (s *Store) Sites(ctx context.Context, userID int64, limit int) ([]devices.SiteSummary, error) {
 	const query = `
-		SELECT s.id, s.label, s.timezone, s.created_at, coalesce(d.kind, ''), count(d.id)
-		FROM (
-			SELECT sites.id, sites.label, sites.timezone, sites.created_at
+		WITH s AS (
+			SELECT sites.id, sites.label, sites.timezone, sites.language, m.role, sites.created_at
 			FROM site_members m JOIN sites ON sites.id = m.site_id
 			WHERE m.user_id = $1
 			ORDER BY sites.id LIMIT $2
-		) s LEFT JOIN devices d ON d.site_id = s.id
-		GROUP BY s.id, s.label, s.timezone, s.created_at, d.kind
+		), things AS (
+			SELECT d.site_id, d.kind, count(*) AS n FROM devices d WHERE d.site_id IN (SELECT id FROM s) GROUP BY d.site_id, d.kind
+			UNION ALL
+			SELECT c.site_id, 'scenario', count(*) FROM scenarios c WHERE c.site_id IN (SELECT id FROM s) GROUP BY c.site_id
+		)
+		SELECT s.id, s.label, s.timezone, s.language, s.role, s.created_at, coalesce(t.kind, ''), coalesce(t.n, 0)
+		FROM s LEFT JOIN things t ON t.site_id = s.id
 		ORDER BY s.id`
+	type counted struct {
+		devices.Site
+		kind  string
+		count int
+	}
 	rows, err := s.db.Read().Query(ctx, query, userID, bound(limit))
+	counts, err := collect(rows, err, func(row pgx.Row) (c counted, err error) {
+		c.Site, err = scanSite(row, &c.kind, &c.count)
+		return c, err
+	})
 	if err != nil {
 		return nil, wrap(err, "list sites of user %d", userID)
 	}
-	defer rows.Close()
 	var sites []devices.SiteSummary
-	for rows.Next() {
-		var (
-			site      devices.Site
-			createdAt time.Time
-			kind      string
-			count     int
-		)
-		if err := rows.Scan(&site.ID, &site.Label, &site.Timezone, &createdAt, &kind, &count); err != nil {
-			return nil, wrap(err, "list sites of user %d", userID)
+	for _, c := range counts {
+		if len(sites) == 0 || sites[len(sites)-1].ID != c.ID {
+			sites = append(sites, devices.SiteSummary{Site: c.Site, Counts: map[devices.Kind]int{}})
 		}
-		site.CreatedAt = createdAt.UTC()
-		if len(sites) == 0 || sites[len(sites)-1].ID != site.ID {
-			sites = append(sites, devices.SiteSummary{Site: site, Counts: map[devices.Kind]int{}})
-		}
-		if count > 0 {
-			sites[len(sites)-1].Counts[devices.Kind(kind)] = count
+		if c.count > 0 {
+			sites[len(sites)-1].Counts[devices.Kind(c.kind)] = c.count
 		}
 	}
-	return sites, wrap(rows.Err(), "list sites of user %d", userID)
+	return sites, nil
 }
 
 // Site is documented at devices.Store.
 func (s *Store) Site(ctx context.Context, userID, siteID int64) (devices.Site, error) {
 	const query = `
-		SELECT s.id, s.label, s.timezone, s.created_at
+		SELECT ` + siteColumns + `
 		FROM site_members m JOIN sites s ON s.id = m.site_id
 		WHERE m.user_id = $1 AND m.site_id = $2`
-	var (
-		site      devices.Site
-		createdAt time.Time
-	)
-	err := s.db.Read().QueryRow(ctx, query, userID, siteID).Scan(&site.ID, &site.Label, &site.Timezone, &createdAt)
+	site, err := scanSite(s.db.Read().QueryRow(ctx, query, userID, siteID))
 	if err != nil {
 		return devices.Site{}, wrap(err, "read site %d of user %d", siteID, userID)
 	}
-	site.CreatedAt = createdAt.UTC()
 	return site, nil
 }
 
@@ -191,80 +203,34 @@ func (s *Store) Units(ctx context.Context, after string, limit int) ([]devices.U
 	return units, wrap(err, "list units after %q", after)
 }
 
-const deviceColumns = `d.id, d.site_id, d.unit_id, d.kind, d.label, d.model_id, d.model_label, d.created_at`
-
-func scanDevice(row pgx.Row) (devices.Device, error) {
-	var (
-		d         devices.Device
-		createdAt time.Time
-	)
-	err := row.Scan(&d.ID, &d.SiteID, &d.UnitID, &d.Kind, &d.Label, &d.ModelID, &d.ModelLabel, &createdAt)
-	d.CreatedAt = createdAt.UTC()
-	return d, err
-}
-
-// Devices is documented at devices.Store.
-func (s *Store) Devices(ctx context.Context, siteID int64, kind devices.Kind, limit int) ([]devices.Device, error) {
-	const query = `
-		SELECT ` + deviceColumns + ` FROM devices d
-		WHERE d.site_id = $1 AND ($2 = '' OR d.kind = $2)
-		ORDER BY d.id LIMIT $3`
-	rows, err := s.db.Read().Query(ctx, query, siteID, string(kind), bound(limit))
-	list, err := collect(rows, err, scanDevice)
-	return list, wrap(err, "list devices of site %d", siteID)
-}
-
 // Target is documented at devices.Store.
-func (s *Store) Target(ctx context.Context, userID, siteID, deviceID int64, kind devices.Kind) (devices.Target, error) {
+func (s *Store) Target(ctx context.Context, userID, siteID, deviceID int64, kinds []devices.Kind) (devices.Target, error) {
 	const query = `
-		SELECT s.id, s.label, s.timezone, s.created_at,
-			u.id, u.secret_hash, u.created_at, u.online, u.session, u.firmware, u.catalogue, u.clock_offset_ms, u.link_at,
-			d.id, d.kind, d.label, d.model_id, d.model_label, d.created_at
+		SELECT ` + siteColumns + `, ` + joinedUnit + `, ` + deviceColumns + `
 		FROM site_members m
 		JOIN sites s ON s.id = m.site_id
 		LEFT JOIN units u ON u.site_id = s.id
-		LEFT JOIN devices d ON d.id = $3 AND d.site_id = s.id AND d.kind = $4
+		LEFT JOIN devices d ON d.id = $3 AND d.site_id = s.id AND d.kind = ANY ($4)
 		WHERE m.user_id = $1 AND m.site_id = $2`
 	var (
 		t      devices.Target
-		siteAt time.Time
-		unit   struct {
-			id, session, firmware pgtype.Text
-			hash                  []byte
-			createdAt, linkAt     pgtype.Timestamptz
-			online                pgtype.Bool
-			catalogue, offset     pgtype.Int8
-		}
-		device struct {
-			id, model               pgtype.Int8
-			kind, label, modelLabel pgtype.Text
-			createdAt               pgtype.Timestamptz
-		}
+		unit   unitScan
+		device deviceScan
+		err    error
 	)
-	err := s.db.Read().QueryRow(ctx, query, userID, siteID, deviceID, string(kind)).Scan(
-		&t.Site.ID, &t.Site.Label, &t.Site.Timezone, &siteAt,
-		&unit.id, &unit.hash, &unit.createdAt, &unit.online, &unit.session, &unit.firmware, &unit.catalogue, &unit.offset, &unit.linkAt,
-		&device.id, &device.kind, &device.label, &device.model, &device.modelLabel, &device.createdAt)
+	row := s.db.Read().QueryRow(ctx, query, userID, siteID, deviceID, array(kinds))
+	t.Site, err = scanSite(row, append(unit.into(), device.into()...)...)
 	if err != nil {
 		return devices.Target{}, wrap(err, "find device %d of site %d of user %d", deviceID, siteID, userID)
 	}
-	t.Site.CreatedAt = siteAt.UTC()
-	if unit.id.Valid {
-		t.Unit = devices.Unit{ID: unit.id.String, SiteID: siteID, CreatedAt: utc(unit.createdAt), Link: devices.Link{
-			Online: unit.online.Bool, Session: unit.session.String, Firmware: unit.firmware.String,
-			Catalogue: int(unit.catalogue.Int64), ClockOffset: milliseconds(unit.offset.Int64), At: utc(unit.linkAt),
-		}}
-		copy(t.Unit.SecretHash[:], unit.hash)
-	}
+	t.Unit = unit.unit(siteID)
 	t.Device = devices.Device{SiteID: siteID, UnitID: t.Unit.ID}
 	switch {
-	case deviceID == devices.SecurityDevice && kind == devices.Security:
+	case deviceID == devices.SecurityDevice && slices.Contains(kinds, devices.Security):
 		return t, nil
 	case !device.id.Valid:
-		return devices.Target{}, wrap(devices.ErrNoDevice, "find %s %d of site %d", kind, deviceID, siteID)
+		return devices.Target{}, wrap(devices.ErrNoDevice, "find %v %d of site %d", kinds, deviceID, siteID)
 	}
-	t.Device.ID, t.Device.Kind, t.Device.Label = device.id.Int64, devices.Kind(device.kind.String), device.label.String
-	t.Device.ModelID, t.Device.ModelLabel = int(device.model.Int64), device.modelLabel.String
-	t.Device.CreatedAt = utc(device.createdAt)
+	t.Device = device.device(siteID)
 	return t, nil
 }

@@ -75,6 +75,15 @@ func bound(limit int) int { return max(limit, 0) }
 // nullable gives NULL for the empty string.
 func nullable(s string) pgtype.Text { return pgtype.Text{String: s, Valid: s != ""} }
 
+// array gives names as a text[], never NULL.
+func array[T ~string](names []T) []string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = string(name)
+	}
+	return list
+}
+
 // timestamp gives NULL for the zero time.
 func timestamp(t time.Time) pgtype.Timestamptz {
 	return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()}

@@ -13,7 +13,7 @@ import (
 // commandColumns are those of a Command, in the order in which scanCommand and
 // insertCommand have them.
 const commandColumns = `id, site_id, unit_id, device_id, kind, operation, user_id, client_id,
-	accepted_at, expires_at, outcome, label, reason, finished_at`
+	accepted_at, expires_at, outcome, label, failure, language, reason, finished_at`
 
 func scanCommand(row row) (devices.Command, error) {
 	var (
@@ -23,7 +23,7 @@ func scanCommand(row row) (devices.Command, error) {
 		finishedAt            sql.NullInt64
 	)
 	err := row.Scan(&c.ID, &c.SiteID, &unit, &c.DeviceID, (*string)(&c.Kind), &c.Operation, &c.UserID, &c.ClientID,
-		&acceptedAt, &expiresAt, (*string)(&c.Outcome), &c.Label, &c.Reason, &finishedAt)
+		&acceptedAt, &expiresAt, (*string)(&c.Outcome), &c.Label, &c.Failure, (*string)(&c.Language), &c.Reason, &finishedAt)
 	c.UnitID = unit.String
 	c.AcceptedAt, c.ExpiresAt, c.FinishedAt = utc(acceptedAt), utc(expiresAt), utcOrZero(finishedAt)
 	return c, err
@@ -33,14 +33,14 @@ func scanCommand(row row) (devices.Command, error) {
 func insertCommand(ctx context.Context, tx *sql.Tx, c devices.Command, key *[32]byte) (devices.Command, error) {
 	const insert = `
 		INSERT INTO commands (` + commandColumns + `, key_hash)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	var hash []byte
 	if key != nil {
 		hash = key[:]
 	}
 	_, err := tx.ExecContext(ctx, insert,
 		c.ID, c.SiteID, nullable(c.UnitID), c.DeviceID, string(c.Kind), c.Operation, c.UserID, c.ClientID,
-		micros(c.AcceptedAt), micros(c.ExpiresAt), string(c.Outcome), c.Label, c.Reason, microsOrNull(c.FinishedAt), hash)
+		micros(c.AcceptedAt), micros(c.ExpiresAt), string(c.Outcome), c.Label, c.Failure, string(c.Language), c.Reason, microsOrNull(c.FinishedAt), hash)
 	c.AcceptedAt, c.ExpiresAt, c.FinishedAt = stored(c.AcceptedAt), stored(c.ExpiresAt), stored(c.FinishedAt)
 	return c, err
 }
@@ -54,8 +54,10 @@ func (s *Store) Accept(ctx context.Context, i devices.Intent) (devices.Accepted,
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			accepted.New = true
-			accepted.Command, err = insertCommand(ctx, tx, i.Command, i.Key)
-			return err
+			if accepted.Command, err = insertCommand(ctx, tx, i.Command, i.Key); err != nil || i.Entry == nil {
+				return err
+			}
+			return insertEntry(ctx, tx, i.Command.SiteID, *i.Entry)
 		default:
 			accepted = devices.Accepted{Command: earlier}
 			return err
@@ -161,15 +163,35 @@ func finish(ctx context.Context, tx *sql.Tx, f devices.Finish) (devices.Command,
 }
 
 // Abandon is documented at devices.Store.
-func (s *Store) Abandon(ctx context.Context, before, now time.Time, limit int) (int, error) {
+func (s *Store) Abandon(ctx context.Context, before, now time.Time, limit int, entry func(devices.Command) *devices.Entry) (int, error) {
 	const update = `
 		UPDATE commands SET outcome = 'unknown', finished_at = ?
 		WHERE id IN (
 			SELECT id FROM commands WHERE outcome = 'pending' AND accepted_at < ?
 			ORDER BY accepted_at LIMIT ?
-		)`
-	n, err := s.sweep(ctx, update, micros(now), micros(before), bound(limit))
-	return n, wrap(ctx, err, "abandon commands accepted before %s", before)
+		)
+		RETURNING ` + commandColumns
+	var n int
+	err := s.db.Write(ctx, sweepKey, func(ctx context.Context, tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, update, micros(now), micros(before), bound(limit))
+		abandoned, err := collect(rows, err, scanCommand)
+		if err != nil {
+			return err
+		}
+		for _, c := range abandoned {
+			if e := entry(c); e != nil {
+				if err := insertEntry(ctx, tx, c.SiteID, *e); err != nil {
+					return err
+				}
+			}
+		}
+		n = len(abandoned)
+		return nil
+	})
+	if err != nil {
+		return 0, wrap(ctx, err, "abandon commands accepted before %s", before)
+	}
+	return n, nil
 }
 
 // Purge is documented at devices.Store.

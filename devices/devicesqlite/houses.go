@@ -3,6 +3,7 @@ package devicesqlite
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/foxbridge/foxbridge/devices"
@@ -10,11 +11,11 @@ import (
 
 // AddSite is documented at devices.Store.
 func (s *Store) AddSite(ctx context.Context, site devices.Site, ownerID int64) (int64, error) {
-	const insertSite = `INSERT INTO sites (label, timezone, created_at) VALUES (?, ?, ?) RETURNING id`
+	const insertSite = `INSERT INTO sites (label, timezone, language, created_at) VALUES (?, ?, ?, ?) RETURNING id`
 	const insertOwner = `INSERT INTO site_members (user_id, site_id, role) VALUES (?, ?, ?)`
 	var id int64
 	err := s.db.Write(ctx, "site", func(ctx context.Context, tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, insertSite, site.Label, site.Timezone, micros(site.CreatedAt)).Scan(&id)
+		err := tx.QueryRowContext(ctx, insertSite, site.Label, site.Timezone, string(site.Language), micros(site.CreatedAt)).Scan(&id)
 		if err != nil {
 			return err
 		}
@@ -30,14 +31,19 @@ func (s *Store) AddSite(ctx context.Context, site devices.Site, ownerID int64) (
 // Sites is documented at devices.Store.
 func (s *Store) Sites(ctx context.Context, userID int64, limit int) ([]devices.SiteSummary, error) {
 	const query = `
-		SELECT s.id, s.label, s.timezone, s.created_at, coalesce(d.kind, ''), count(d.id)
-		FROM (
-			SELECT sites.id, sites.label, sites.timezone, sites.created_at
+		WITH s AS (
+			SELECT sites.id, sites.label, sites.timezone, sites.language, m.role, sites.created_at
 			FROM site_members m JOIN sites ON sites.id = m.site_id
 			WHERE m.user_id = ?
 			ORDER BY sites.id LIMIT ?
-		) s LEFT JOIN devices d ON d.site_id = s.id
-		GROUP BY s.id, d.kind
+		), things AS (
+			SELECT d.site_id, d.kind FROM devices d WHERE d.site_id IN (SELECT id FROM s)
+			UNION ALL
+			SELECT c.site_id, 'scenario' FROM scenarios c WHERE c.site_id IN (SELECT id FROM s)
+		)
+		SELECT s.id, s.label, s.timezone, s.language, s.role, s.created_at, coalesce(t.kind, ''), count(t.kind)
+		FROM s LEFT JOIN things t ON t.site_id = s.id
+		GROUP BY s.id, t.kind
 		ORDER BY s.id`
 	type counted struct {
 		devices.Site
@@ -64,13 +70,16 @@ func (s *Store) Sites(ctx context.Context, userID int64, limit int) ([]devices.S
 	return sites, nil
 }
 
+// siteColumns are those of a site as one of its members m sees it.
+const siteColumns = `s.id, s.label, s.timezone, s.language, m.role, s.created_at`
+
 // scanSite reads a site from the first columns of a row, and the rest into more.
 func scanSite(row row, more ...any) (devices.Site, error) {
 	var (
 		site      devices.Site
 		createdAt int64
 	)
-	err := row.Scan(append([]any{&site.ID, &site.Label, &site.Timezone, &createdAt}, more...)...)
+	err := row.Scan(append([]any{&site.ID, &site.Label, &site.Timezone, (*string)(&site.Language), (*string)(&site.Role), &createdAt}, more...)...)
 	site.CreatedAt = utc(createdAt)
 	return site, err
 }
@@ -78,7 +87,7 @@ func scanSite(row row, more ...any) (devices.Site, error) {
 // Site is documented at devices.Store.
 func (s *Store) Site(ctx context.Context, userID, siteID int64) (devices.Site, error) {
 	const query = `
-		SELECT s.id, s.label, s.timezone, s.created_at
+		SELECT ` + siteColumns + `
 		FROM site_members m JOIN sites s ON s.id = m.site_id
 		WHERE m.user_id = ? AND m.site_id = ?`
 	site, err := scanSite(s.db.Read().QueryRowContext(ctx, query, userID, siteID))
@@ -174,76 +183,34 @@ func (s *Store) Units(ctx context.Context, after string, limit int) ([]devices.U
 	return units, wrap(ctx, err, "list units after %q", after)
 }
 
-const deviceColumns = `d.id, d.site_id, d.unit_id, d.kind, d.label, d.model_id, d.model_label, d.created_at`
-
-func scanDevice(row row) (devices.Device, error) {
-	var (
-		d         devices.Device
-		createdAt int64
-	)
-	err := row.Scan(&d.ID, &d.SiteID, &d.UnitID, &d.Kind, &d.Label, &d.ModelID, &d.ModelLabel, &createdAt)
-	d.CreatedAt = utc(createdAt)
-	return d, err
-}
-
-// Devices is documented at devices.Store.
-func (s *Store) Devices(ctx context.Context, siteID int64, kind devices.Kind, limit int) ([]devices.Device, error) {
-	const query = `
-		SELECT ` + deviceColumns + ` FROM devices d
-		WHERE d.site_id = ?1 AND (?2 = '' OR d.kind = ?2)
-		ORDER BY d.id LIMIT ?3`
-	rows, err := s.db.Read().QueryContext(ctx, query, siteID, string(kind), bound(limit))
-	list, err := collect(rows, err, scanDevice)
-	return list, wrap(ctx, err, "list devices of site %d", siteID)
-}
-
 // Target is documented at devices.Store.
-func (s *Store) Target(ctx context.Context, userID, siteID, deviceID int64, kind devices.Kind) (devices.Target, error) {
+func (s *Store) Target(ctx context.Context, userID, siteID, deviceID int64, kinds []devices.Kind) (devices.Target, error) {
 	const query = `
-		SELECT s.id, s.label, s.timezone, s.created_at,
-			u.id, u.secret_hash, u.created_at, u.online, u.session, u.firmware, u.catalogue, u.clock_offset_ms, u.link_at,
-			d.id, d.kind, d.label, d.model_id, d.model_label, d.created_at
+		SELECT ` + siteColumns + `, ` + joinedUnit + `, ` + deviceColumns + `
 		FROM site_members m
 		JOIN sites s ON s.id = m.site_id
 		LEFT JOIN units u ON u.site_id = s.id
-		LEFT JOIN devices d ON d.id = ?3 AND d.site_id = s.id AND d.kind = ?4
+		LEFT JOIN devices d ON d.id = ?3 AND d.site_id = s.id AND d.kind IN (SELECT value FROM json_each(?4))
 		WHERE m.user_id = ?1 AND m.site_id = ?2`
 	var (
-		t    devices.Target
-		unit struct {
-			id, session, firmware                sql.NullString
-			hash                                 []byte
-			online                               sql.NullBool
-			createdAt, catalogue, offset, linkAt sql.NullInt64
-		}
-		device struct {
-			kind, label, modelLabel sql.NullString
-			id, model, createdAt    sql.NullInt64
-		}
-		err error
+		t      devices.Target
+		unit   unitScan
+		device deviceScan
+		err    error
 	)
-	t.Site, err = scanSite(s.db.Read().QueryRowContext(ctx, query, userID, siteID, deviceID, string(kind)),
-		&unit.id, &unit.hash, &unit.createdAt, &unit.online, &unit.session, &unit.firmware, &unit.catalogue, &unit.offset, &unit.linkAt,
-		&device.id, &device.kind, &device.label, &device.model, &device.modelLabel, &device.createdAt)
+	row := s.db.Read().QueryRowContext(ctx, query, userID, siteID, deviceID, array(kinds))
+	t.Site, err = scanSite(row, append(unit.into(), device.into()...)...)
 	if err != nil {
 		return devices.Target{}, wrap(ctx, err, "find device %d of site %d of user %d", deviceID, siteID, userID)
 	}
-	if unit.id.Valid {
-		t.Unit = devices.Unit{ID: unit.id.String, SiteID: siteID, CreatedAt: utcOrZero(unit.createdAt), Link: devices.Link{
-			Online: unit.online.Bool, Session: unit.session.String, Firmware: unit.firmware.String,
-			Catalogue: int(unit.catalogue.Int64), ClockOffset: milliseconds(unit.offset.Int64), At: utcOrZero(unit.linkAt),
-		}}
-		copy(t.Unit.SecretHash[:], unit.hash)
-	}
+	t.Unit = unit.unit(siteID)
 	t.Device = devices.Device{SiteID: siteID, UnitID: t.Unit.ID}
 	switch {
-	case deviceID == devices.SecurityDevice && kind == devices.Security:
+	case deviceID == devices.SecurityDevice && slices.Contains(kinds, devices.Security):
 		return t, nil
-	case !device.id.Valid:
-		return devices.Target{}, wrap(ctx, devices.ErrNoDevice, "find %s %d of site %d", kind, deviceID, siteID)
+	case device.ID == 0:
+		return devices.Target{}, wrap(ctx, devices.ErrNoDevice, "find %v %d of site %d", kinds, deviceID, siteID)
 	}
-	t.Device.ID, t.Device.Kind, t.Device.Label = device.id.Int64, devices.Kind(device.kind.String), device.label.String
-	t.Device.ModelID, t.Device.ModelLabel = int(device.model.Int64), device.modelLabel.String
-	t.Device.CreatedAt = utcOrZero(device.createdAt)
+	t.Device = device.device(siteID)
 	return t, nil
 }

@@ -11,36 +11,84 @@ import (
 )
 
 // SaveState is documented at devices.Store.
-func (s *Store) SaveState(ctx context.Context, unitID string, state devices.State) (bool, error) {
+func (s *Store) SaveState(ctx context.Context, unitID string, r devices.Report) (bool, error) {
 	const device = `
 		SELECT site_id FROM units WHERE id = ?1 AND ?2 = 0
 		UNION ALL
 		SELECT site_id FROM devices WHERE id = ?2 AND unit_id = ?1`
 	var saved bool
 	err := s.db.Write(ctx, unitKey(unitID), func(ctx context.Context, tx *sql.Tx) error {
+		saved = false
 		var siteID int64
-		if err := tx.QueryRowContext(ctx, device, unitID, state.DeviceID).Scan(&siteID); err != nil {
+		if err := tx.QueryRowContext(ctx, device, unitID, r.State.DeviceID).Scan(&siteID); err != nil {
 			return err
 		}
-		var err error
-		saved, err = upsertState(ctx, tx, siteID, state)
-		return err
+		explained, err := isExplained(ctx, tx, siteID, r)
+		if err != nil {
+			return err
+		}
+		if saved, err = upsertState(ctx, tx, siteID, r.State); err != nil || !saved {
+			return err
+		}
+		if err := upsertMeasurements(ctx, tx, r); err != nil || explained {
+			return err
+		}
+		for _, e := range r.Entries {
+			if err := insertEntry(ctx, tx, siteID, e); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return false, wrap(ctx, err, "save state of device %d of unit %q", state.DeviceID, unitID)
+		return false, wrap(ctx, err, "save state of device %d of unit %q", r.State.DeviceID, unitID)
 	}
 	return saved, nil
+}
+
+// isExplained reports whether the entries of r are not to be written: the state that is
+// stored is not the one that they tell the change of, or a command is the reason.
+func isExplained(ctx context.Context, tx *sql.Tx, siteID int64, r devices.Report) (bool, error) {
+	const query = `
+		SELECT coalesce((SELECT sequence FROM states WHERE site_id = ?1 AND device_id = ?2), 0) <> ?3
+			OR EXISTS (
+				SELECT 1 FROM commands WHERE site_id = ?1 AND device_id = ?2 AND accepted_at >= ?4 AND outcome IN ('pending', 'unknown')
+			)`
+	if len(r.Entries) == 0 {
+		return true, nil
+	}
+	var explained bool
+	err := tx.QueryRowContext(ctx, query, siteID, r.State.DeviceID, r.Previous, micros(r.CommandSince)).Scan(&explained)
+	return explained, err
+}
+
+func upsertMeasurements(ctx context.Context, tx *sql.Tx, r devices.Report) error {
+	const upsert = `
+		INSERT INTO measurements (device_id, reading, slot, at, value) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (device_id, reading, slot) DO UPDATE SET at = excluded.at, value = excluded.value
+		WHERE measurements.at <= excluded.at`
+	for reading, value := range r.Measured {
+		_, err := tx.ExecContext(ctx, upsert, r.State.DeviceID, reading, micros(r.Slot), micros(r.State.Time), value)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // upsertState stores the state if its sequence is above the stored one, and reports
 // whether it was.
 func upsertState(ctx context.Context, tx *sql.Tx, siteID int64, state devices.State) (bool, error) {
 	const upsert = `
-		INSERT INTO states (site_id, device_id, sequence, reported_at, readings) VALUES (?, ?, ?, ?, ?)
+		INSERT INTO states (site_id, device_id, sequence, reported_at, readings, since) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (site_id, device_id) DO UPDATE
-		SET sequence = excluded.sequence, reported_at = excluded.reported_at, readings = excluded.readings
+		SET sequence = excluded.sequence, reported_at = excluded.reported_at, readings = excluded.readings, since = excluded.since
 		WHERE states.sequence < excluded.sequence`
-	result, err := tx.ExecContext(ctx, upsert, siteID, state.DeviceID, state.Sequence, micros(state.Time), string(state.Readings))
+	since, err := encodeSince(state.Since)
+	if err != nil {
+		return false, err
+	}
+	result, err := tx.ExecContext(ctx, upsert, siteID, state.DeviceID, state.Sequence, micros(state.Time), string(state.Readings), since)
 	if err != nil {
 		return false, err
 	}
@@ -48,22 +96,66 @@ func upsertState(ctx context.Context, tx *sql.Tx, siteID int64, state devices.St
 	return n > 0, err
 }
 
+// encodeSince gives the times as a column holds them.
+func encodeSince(since map[string]time.Time) (string, error) {
+	if len(since) == 0 {
+		return "", nil
+	}
+	times := make(map[string]int64, len(since))
+	for name, at := range since {
+		times[name] = at.UnixMilli()
+	}
+	text, err := json.Marshal(times)
+	return string(text), err
+}
+
+func decodeSince(text string) (map[string]time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var times map[string]int64
+	if err := json.Unmarshal([]byte(text), &times); err != nil {
+		return nil, fmt.Errorf("decode since: %w", err)
+	}
+	since := make(map[string]time.Time, len(times))
+	for name, ms := range times {
+		since[name] = time.UnixMilli(ms).UTC()
+	}
+	return since, nil
+}
+
 // State is documented at devices.Store.
 func (s *Store) State(ctx context.Context, siteID, deviceID int64) (devices.State, error) {
 	const query = `
-		SELECT device_id, sequence, reported_at, readings FROM states
+		SELECT sequence, reported_at, readings, since FROM states
 		WHERE site_id = ? AND device_id = ?`
-	var (
-		state      devices.State
-		reportedAt int64
-		readings   string
-	)
-	err := s.db.Read().QueryRowContext(ctx, query, siteID, deviceID).Scan(&state.DeviceID, &state.Sequence, &reportedAt, &readings)
+	var columns stateColumns
+	err := s.db.Read().QueryRowContext(ctx, query, siteID, deviceID).Scan(columns.into()...)
 	if err != nil {
 		return devices.State{}, wrap(ctx, err, "read state of device %d of site %d", deviceID, siteID)
 	}
-	state.Time, state.Readings = utc(reportedAt), json.RawMessage(readings)
-	return state, nil
+	state, err := columns.state(deviceID)
+	return state, wrap(ctx, err, "read state of device %d of site %d", deviceID, siteID)
+}
+
+// stateColumns are the sequence, the time, the readings and the since of a state that may
+// not be there.
+type stateColumns struct {
+	sequence, reportedAt sql.NullInt64
+	readings, since      sql.NullString
+}
+
+func (c *stateColumns) into() []any { return []any{&c.sequence, &c.reportedAt, &c.readings, &c.since} }
+
+func (c *stateColumns) state(deviceID int64) (devices.State, error) {
+	if !c.sequence.Valid {
+		return devices.State{}, nil
+	}
+	since, err := decodeSince(c.since.String)
+	return devices.State{
+		DeviceID: deviceID, Sequence: c.sequence.Int64, Time: utcOrZero(c.reportedAt),
+		Readings: json.RawMessage(c.readings.String), Since: since,
+	}, err
 }
 
 // SaveEvent is documented at devices.Store.
@@ -98,20 +190,19 @@ func insertEntry(ctx context.Context, tx *sql.Tx, siteID int64, e devices.Entry)
 }
 
 // SaveLink is documented at devices.Store.
-func (s *Store) SaveLink(ctx context.Context, unitID string, l devices.Link, keepClock bool) (bool, error) {
+func (s *Store) SaveLink(ctx context.Context, unitID string, l devices.Link, keepClock bool) (before, now devices.Link, _ error) {
 	const query = `SELECT ` + unitColumns + ` FROM units u WHERE u.id = ?`
 	const update = `
 		UPDATE units SET online = ?, session = ?, firmware = ?, catalogue = ?, clock_offset_ms = ?, link_at = ?
 		WHERE id = ?`
-	var changed bool
+	var stood, next devices.Link
 	err := s.db.Write(ctx, unitKey(unitID), func(ctx context.Context, tx *sql.Tx) error {
 		unit, err := scanUnit(tx.QueryRowContext(ctx, query, unitID))
 		if err != nil {
 			return err
 		}
-		next := follow(unit.Link, l, keepClock)
-		changed = differ(unit.Link, next)
-		if next == unit.Link {
+		stood, next = unit.Link, follow(unit.Link, l, keepClock)
+		if next == stood {
 			return nil
 		}
 		_, err = tx.ExecContext(ctx, update, next.Online, next.Session, next.Firmware, next.Catalogue,
@@ -119,9 +210,9 @@ func (s *Store) SaveLink(ctx context.Context, unitID string, l devices.Link, kee
 		return err
 	})
 	if err != nil {
-		return false, wrap(ctx, err, "save link of unit %q", unitID)
+		return devices.Link{}, devices.Link{}, wrap(ctx, err, "save link of unit %q", unitID)
 	}
-	return changed, nil
+	return stood, next, nil
 }
 
 // follow gives the link that stands after a report.
@@ -138,12 +229,6 @@ func follow(link, report devices.Link, keepClock bool) devices.Link {
 	default:
 		return link
 	}
-}
-
-// differ reports whether a and b differ in more than their time.
-func differ(a, b devices.Link) bool {
-	a.At, b.At = time.Time{}, time.Time{}
-	return a != b
 }
 
 // Disconnect is documented at devices.Store.
@@ -200,4 +285,17 @@ func scanEntry(row row) (devices.Entry, error) {
 	err := row.Scan(&e.ID, &e.SiteID, &e.Type, &e.Label, &createdAt)
 	e.CreatedAt = utc(createdAt)
 	return e, err
+}
+
+// Append is documented at devices.Store.
+func (s *Store) Append(ctx context.Context, entries []devices.Entry) error {
+	err := s.db.Write(ctx, "history", func(ctx context.Context, tx *sql.Tx) error {
+		for _, e := range entries {
+			if err := insertEntry(ctx, tx, e.SiteID, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return wrap(ctx, err, "append %d entries", len(entries))
 }

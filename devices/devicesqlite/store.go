@@ -5,6 +5,7 @@ package devicesqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -72,6 +73,15 @@ func bound(limit int) int { return max(limit, 0) }
 
 // nullable gives NULL for the empty string.
 func nullable(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+// array gives names as a JSON array, for json_each.
+func array[T ~string](names []T) string {
+	text, err := json.Marshal(names)
+	if err != nil || names == nil {
+		return "[]" // not an error: strings can always be encoded
+	}
+	return string(text)
+}
 
 // micros gives t as a column holds it.
 func micros(t time.Time) int64 { return t.UnixMicro() }

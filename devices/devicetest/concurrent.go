@@ -138,7 +138,7 @@ func testConcurrent(t *testing.T, b *bench) {
 		}
 		together(t, 2*crowd, func(ctx context.Context, i int) error {
 			if i%2 == 0 {
-				_, err := store(i/2).Abandon(ctx, noon.Add(time.Second), noon.Add(time.Minute), 7)
+				_, err := store(i/2).Abandon(ctx, noon.Add(time.Second), noon.Add(time.Minute), 7, noEntry)
 				return err
 			}
 			_, err := store(i/2).Finish(ctx, finish(commands[i/2], devices.Done))
@@ -155,7 +155,7 @@ func testConcurrent(t *testing.T, b *bench) {
 		h := b.house(t)
 		together(t, crowd, func(ctx context.Context, i int) error {
 			for _, device := range []int64{h.socket, h.shutter, devices.SecurityDevice} {
-				if _, err := store(i).SaveState(ctx, h.unit, state(device, int64(i+1), fmt.Sprintf(`{"report":%d}`, i+1))); err != nil {
+				if _, err := store(i).SaveState(ctx, h.unit, devices.Report{State: state(device, int64(i+1), fmt.Sprintf(`{"report":%d}`, i+1))}); err != nil {
 					return err
 				}
 			}

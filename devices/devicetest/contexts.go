@@ -3,6 +3,7 @@ package devicetest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -33,16 +34,23 @@ func testContexts(t *testing.T, b *bench) {
 			_, err := h.Unit(ctx, h.unit)
 			return err
 		},
+		"ReplaceSecret": func(ctx context.Context) error {
+			return h.ReplaceSecret(ctx, h.unit, [32]byte{1}, noon)
+		},
+		"Replaced": func(ctx context.Context) error {
+			_, err := h.Replaced(ctx, noon, 10)
+			return err
+		},
 		"Units": func(ctx context.Context) error {
 			_, err := h.Units(ctx, "", 10)
 			return err
 		},
 		"Devices": func(ctx context.Context) error {
-			_, err := h.Devices(ctx, h.site, "", 10)
+			_, _, err := h.Devices(ctx, h.owner, h.site, nil, true, 10)
 			return err
 		},
 		"Target": func(ctx context.Context) error {
-			_, err := h.Target(ctx, h.owner, h.site, h.socket, devices.Socket)
+			_, err := h.Target(ctx, h.owner, h.site, h.socket, []devices.Kind{devices.Socket})
 			return err
 		},
 		"Accept": func(ctx context.Context) error {
@@ -62,11 +70,11 @@ func testContexts(t *testing.T, b *bench) {
 			return err
 		},
 		"Abandon": func(ctx context.Context) error {
-			_, err := h.Abandon(ctx, noon.AddDate(1, 0, 0), noon, 10)
+			_, err := h.Abandon(ctx, noon.AddDate(1, 0, 0), noon, 10, noEntry)
 			return err
 		},
 		"SaveState": func(ctx context.Context) error {
-			_, err := h.SaveState(ctx, h.unit, state(h.socket, 1, `{}`))
+			_, err := h.SaveState(ctx, h.unit, devices.Report{State: state(h.socket, 1, `{}`)})
 			return err
 		},
 		"State": func(ctx context.Context) error {
@@ -78,7 +86,90 @@ func testContexts(t *testing.T, b *bench) {
 			return err
 		},
 		"SaveLink": func(ctx context.Context) error {
-			_, err := h.SaveLink(ctx, h.unit, devices.Link{Online: true, Session: "s1", At: noon}, false)
+			_, _, err := h.SaveLink(ctx, h.unit, devices.Link{Online: true, Session: "s1", At: noon}, false)
+			return err
+		},
+		"Device": func(ctx context.Context) error {
+			_, _, err := h.Device(ctx, h.owner, h.site, h.socket, []devices.Kind{devices.Socket})
+			return err
+		},
+		"Measurements": func(ctx context.Context) error {
+			_, _, err := h.Measurements(ctx, h.owner, h.site, h.socket, []devices.Kind{devices.Socket}, devices.MeasurementFilter{Reading: "x", From: noon, To: noon, Limit: 1})
+			return err
+		},
+		"Source": func(ctx context.Context) error {
+			_, err := h.Source(ctx, h.unit, h.socket)
+			return err
+		},
+		"Append": func(ctx context.Context) error {
+			return h.Append(ctx, []devices.Entry{{SiteID: h.site, Type: devices.HistoryConfig, CreatedAt: noon}})
+		},
+		"AddGroup": func(ctx context.Context) error {
+			_, err := h.AddGroup(ctx, h.group(h.socket), 10, entry(devices.HistoryConfig, "g", noon))
+			return err
+		},
+		"Groups": func(ctx context.Context) error {
+			_, _, err := h.Groups(ctx, h.owner, h.site, "")
+			return err
+		},
+		"Group": func(ctx context.Context) error {
+			_, _, _, err := h.Group(ctx, h.owner, h.site, 1, devices.Socket)
+			return err
+		},
+		"RemoveGroup": func(ctx context.Context) error {
+			return h.RemoveGroup(ctx, h.site, 1, entry(devices.HistoryConfig, "g", noon))
+		},
+		"AddScenario": func(ctx context.Context) error {
+			_, err := h.AddScenario(ctx, h.scenario(), 10, entry(devices.HistoryConfig, "s", noon))
+			return err
+		},
+		"Scenarios": func(ctx context.Context) error {
+			_, _, err := h.Scenarios(ctx, h.owner, h.site)
+			return err
+		},
+		"Scenario": func(ctx context.Context) error {
+			_, _, _, err := h.Scenario(ctx, h.owner, h.site, 1)
+			return err
+		},
+		"SwitchScenario": func(ctx context.Context) error {
+			_, err := h.SwitchScenario(ctx, h.site, 1, true, entry(devices.HistoryScenario, "s", noon))
+			return err
+		},
+		"RemoveScenario": func(ctx context.Context) error {
+			return h.RemoveScenario(ctx, h.site, 1, entry(devices.HistoryConfig, "s", noon))
+		},
+		"Members": func(ctx context.Context) error {
+			_, err := h.Members(ctx, h.site)
+			return err
+		},
+		"RemoveMember": func(ctx context.Context) error {
+			return h.RemoveMember(ctx, h.site, h.owner, entry(devices.HistoryAccount, "m", noon))
+		},
+		"Invite": func(ctx context.Context) error {
+			return h.Invite(ctx, invitation(h, "a@example.org", 1), 10, entry(devices.HistoryAccount, "i", noon))
+		},
+		"Invitations": func(ctx context.Context) error {
+			_, err := h.Invitations(ctx, h.site, noon)
+			return err
+		},
+		"Join": func(ctx context.Context) error {
+			_, err := h.Join(ctx, joining(h.owner, "a@example.org", 1))
+			return err
+		},
+		"PurgeHistory": func(ctx context.Context) error {
+			_, err := h.PurgeHistory(ctx, noon, 10)
+			return err
+		},
+		"PurgeMeasurements": func(ctx context.Context) error {
+			_, err := h.PurgeMeasurements(ctx, noon, 10)
+			return err
+		},
+		"PurgeInvitations": func(ctx context.Context) error {
+			_, err := h.PurgeInvitations(ctx, noon, 10)
+			return err
+		},
+		"RollUp": func(ctx context.Context) error {
+			_, err := h.RollUp(ctx, noon.Truncate(time.Hour), 10)
 			return err
 		},
 		"Disconnect": func(ctx context.Context) error { return h.Disconnect(ctx, noon) },

@@ -28,6 +28,7 @@ func Run(t *testing.T, open Open) {
 	for name, suite := range map[string]func(*testing.T, *bench){
 		"sites":      testSites,
 		"units":      testUnits,
+		"secrets":    testSecrets,
 		"target":     testTarget,
 		"accept":     testAccept,
 		"keys":       testKeys,
@@ -43,6 +44,17 @@ func Run(t *testing.T, open Open) {
 		"text":       testText,
 		"contexts":   testContexts,
 		"concurrent": testConcurrent,
+
+		"listing":      testListing,
+		"sources":      testSources,
+		"reports":      testReports,
+		"measurements": testMeasurements,
+		"rollup":       testRollUp,
+		"groups":       testGroups,
+		"scenarios":    testScenarios,
+		"households":   testHouseholds,
+		"entries":      testEntries,
+		"sweeps":       testSweeps,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +108,7 @@ type house struct {
 func (b *bench) emptySite(t testing.TB) house {
 	t.Helper()
 	store, owner := b.stores[0], b.user()
-	id, err := store.AddSite(t.Context(), devices.Site{Label: "Maison", Timezone: "Europe/Paris", CreatedAt: noon}, owner)
+	id, err := store.AddSite(t.Context(), devices.Site{Label: "Maison", Timezone: "Europe/Paris", Language: devices.French, CreatedAt: noon}, owner)
 	require.NoError(t, err)
 	return house{Store: store, owner: owner, site: id}
 }
@@ -120,7 +132,7 @@ func (h house) command(device int64, kind devices.Kind, operation string) device
 	return devices.Command{
 		ID: newCommandID(), SiteID: h.site, UnitID: h.unit, DeviceID: device, Kind: kind, Operation: operation,
 		UserID: h.owner, ClientID: "app", AcceptedAt: noon, ExpiresAt: noon.Add(time.Minute),
-		Outcome: devices.Pending, Label: "Lampe allumée par Zoé (script)",
+		Outcome: devices.Pending, Label: "Lampe allumée par Zoé (script)", Failure: "Zoé (script) n’a pas pu allumer Lampe", Language: devices.French,
 	}
 }
 
@@ -228,3 +240,6 @@ func together(t testing.TB, n int, fn func(ctx context.Context, i int) error) {
 	close(start)
 	require.NoError(t, calls.Wait())
 }
+
+// noEntry leaves the history alone.
+func noEntry(devices.Command) *devices.Entry { return nil }

@@ -150,7 +150,7 @@ func testFinish(t *testing.T, b *bench) {
 		t.Parallel()
 		h := b.house(t)
 		newer := state(h.socket, 9, `{"on":false}`)
-		_, err := h.SaveState(t.Context(), h.unit, newer)
+		_, err := h.SaveState(t.Context(), h.unit, devices.Report{State: newer})
 		require.NoError(t, err)
 		for _, old := range []int64{8, 9} {
 			c := h.accept(t, h.switchOn(), newKey())
@@ -170,7 +170,7 @@ func testFinish(t *testing.T, b *bench) {
 	t.Run("a newer state replaces the stored one", func(t *testing.T) {
 		t.Parallel()
 		h := b.house(t)
-		_, err := h.SaveState(t.Context(), h.unit, state(h.socket, 9, `{"on":false}`))
+		_, err := h.SaveState(t.Context(), h.unit, devices.Report{State: state(h.socket, 9, `{"on":false}`)})
 		require.NoError(t, err)
 		f := finish(h.accept(t, h.switchOn(), nil), devices.Done)
 		newer := state(h.socket, 10, `{"on":true}`)
@@ -222,13 +222,13 @@ func testAbandon(t *testing.T, b *bench) {
 	boundary, done := at(10), h.end(t, at(1), devices.Done)
 	before, now := noon.Add(10*time.Second), noon.Add(time.Hour)
 
-	n, err := h.Abandon(t.Context(), before, now, 0)
+	n, err := h.Abandon(t.Context(), before, now, 0, noEntry)
 	require.NoError(t, err)
 	require.Zero(t, n)
 
 	// Three at the most, then what is left, then nothing.
 	for _, want := range []int{3, 2, 0} {
-		n, err = h.Abandon(t.Context(), before, now, 3)
+		n, err = h.Abandon(t.Context(), before, now, 3, noEntry)
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 	}

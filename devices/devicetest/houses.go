@@ -19,7 +19,7 @@ func testSites(t *testing.T, b *bench) {
 		site, err := h.Site(t.Context(), h.owner, h.site)
 		require.NoError(t, err)
 		require.Positive(t, site.ID)
-		same(t, devices.Site{ID: h.site, Label: "Maison", Timezone: "Europe/Paris", CreatedAt: noon}, site)
+		same(t, devices.Site{ID: h.site, Label: "Maison", Timezone: "Europe/Paris", Language: devices.French, Role: devices.Owner, CreatedAt: noon}, site)
 		inUTC(t, site.CreatedAt)
 
 		for name, ask := range map[string][2]int64{
@@ -101,8 +101,7 @@ func testUnits(t *testing.T, b *bench) {
 		require.True(t, found.Link.At.IsZero())
 
 		slices.SortFunc(want, func(a, b devices.Device) int { return int(a.ID - b.ID) })
-		list, err := h.Devices(t.Context(), h.site, "", 10)
-		require.NoError(t, err)
+		list := listed(t, h, "", 10)
 		same(t, want, list)
 		inUTC(t, list[0].CreatedAt)
 		require.Len(t, listed(t, h, devices.Shutter, 10), 2)
@@ -195,27 +194,36 @@ func testUnits(t *testing.T, b *bench) {
 
 func listed(t *testing.T, h house, kind devices.Kind, limit int) []devices.Device {
 	t.Helper()
-	list, err := h.Devices(t.Context(), h.site, kind, limit)
+	var kinds []devices.Kind
+	if kind != "" {
+		kinds = append(kinds, kind)
+	}
+	site, reported, err := h.Devices(t.Context(), h.owner, h.site, kinds, true, limit)
 	require.NoError(t, err)
+	require.Equal(t, h.site, site.ID)
+	var list []devices.Device
+	for _, r := range reported {
+		list = append(list, r.Device)
+	}
 	return list
 }
 
 func testTarget(t *testing.T, b *bench) {
 	h, foreign, empty := b.house(t), b.house(t), b.emptySite(t)
 	link := devices.Link{Online: true, Session: "s1", Firmware: "1.2", Catalogue: 1, ClockOffset: -1500 * time.Millisecond, At: noon}
-	_, err := h.SaveLink(t.Context(), h.unit, link, false)
+	_, _, err := h.SaveLink(t.Context(), h.unit, link, false)
 	require.NoError(t, err)
 
 	t.Run("a device comes with its site and its unit", func(t *testing.T) {
 		t.Parallel()
-		target, err := h.Target(t.Context(), h.owner, h.site, h.shutter, devices.Shutter)
+		target, err := h.Target(t.Context(), h.owner, h.site, h.shutter, []devices.Kind{devices.Shutter})
 		require.NoError(t, err)
 		unit := newUnit(h.unit, h.site)
 		unit.Link = link
 		device := newDevice(devices.Shutter, "Volet")
 		device.ID, device.SiteID, device.UnitID = h.shutter, h.site, h.unit
 		same(t, devices.Target{
-			Site: devices.Site{ID: h.site, Label: "Maison", Timezone: "Europe/Paris", CreatedAt: noon},
+			Site: devices.Site{ID: h.site, Label: "Maison", Timezone: "Europe/Paris", Language: devices.French, Role: devices.Owner, CreatedAt: noon},
 			Unit: unit, Device: device,
 		}, target)
 		inUTC(t, target.Site.CreatedAt, target.Unit.CreatedAt, target.Unit.Link.At, target.Device.CreatedAt)
@@ -223,7 +231,7 @@ func testTarget(t *testing.T, b *bench) {
 
 	t.Run("the alarm is the site's unit itself", func(t *testing.T) {
 		t.Parallel()
-		target, err := h.Target(t.Context(), h.owner, h.site, devices.SecurityDevice, devices.Security)
+		target, err := h.Target(t.Context(), h.owner, h.site, devices.SecurityDevice, []devices.Kind{devices.Security})
 		require.NoError(t, err)
 		require.Equal(t, h.unit, target.Unit.ID)
 		same(t, link, target.Unit.Link)
@@ -232,7 +240,7 @@ func testTarget(t *testing.T, b *bench) {
 
 	t.Run("a site without a unit has an alarm with an empty unit", func(t *testing.T) {
 		t.Parallel()
-		target, err := empty.Target(t.Context(), empty.owner, empty.site, devices.SecurityDevice, devices.Security)
+		target, err := empty.Target(t.Context(), empty.owner, empty.site, devices.SecurityDevice, []devices.Kind{devices.Security})
 		require.NoError(t, err)
 		require.Equal(t, empty.site, target.Site.ID)
 		same(t, devices.Unit{}, target.Unit)
@@ -258,7 +266,7 @@ func testTarget(t *testing.T, b *bench) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := h.Target(t.Context(), c.user, c.site, c.device, c.kind)
+			_, err := h.Target(t.Context(), c.user, c.site, c.device, []devices.Kind{c.kind})
 			require.ErrorIs(t, err, c.err)
 		})
 	}

@@ -29,7 +29,7 @@ func testStates(t *testing.T, b *bench) {
 			if report.stored {
 				want = s
 			}
-			stored, err := h.SaveState(t.Context(), h.unit, s)
+			stored, err := h.SaveState(t.Context(), h.unit, devices.Report{State: s})
 			require.NoError(t, err)
 			require.Equal(t, report.stored, stored, "report %d", i)
 			got, err := h.State(t.Context(), h.site, h.socket)
@@ -44,7 +44,7 @@ func testStates(t *testing.T, b *bench) {
 		h, neighbour := b.house(t), b.house(t)
 		for _, house := range []house{h, neighbour} {
 			for _, id := range []int64{house.socket, house.shutter, devices.SecurityDevice} {
-				stored, err := house.SaveState(t.Context(), house.unit, state(id, house.site, `{}`))
+				stored, err := house.SaveState(t.Context(), house.unit, devices.Report{State: state(id, house.site, `{}`)})
 				require.NoError(t, err)
 				require.True(t, stored)
 			}
@@ -71,7 +71,7 @@ func testStates(t *testing.T, b *bench) {
 			"unknown unit":             {newUnitID(), h.socket},
 			"alarm of an unknown unit": {newUnitID(), devices.SecurityDevice},
 		} {
-			stored, err := h.SaveState(t.Context(), report.unit, state(report.device, 1, `{}`))
+			stored, err := h.SaveState(t.Context(), report.unit, devices.Report{State: state(report.device, 1, `{}`)})
 			require.ErrorIs(t, err, devices.ErrNotFound, name)
 			require.False(t, stored, name)
 		}
@@ -86,7 +86,7 @@ func testStates(t *testing.T, b *bench) {
 	t.Run("a state is read at its own site only", func(t *testing.T) {
 		t.Parallel()
 		h, neighbour := b.house(t), b.house(t)
-		_, err := h.SaveState(t.Context(), h.unit, state(h.socket, 1, `{}`))
+		_, err := h.SaveState(t.Context(), h.unit, devices.Report{State: state(h.socket, 1, `{}`)})
 		require.NoError(t, err)
 		_, err = h.State(t.Context(), neighbour.site, h.socket)
 		require.ErrorIs(t, err, devices.ErrNotFound)
@@ -103,7 +103,7 @@ func testStates(t *testing.T, b *bench) {
 		} {
 			s := state(h.socket, int64(i+1), `{}`)
 			s.Time = at
-			_, err := h.SaveState(t.Context(), h.unit, s)
+			_, err := h.SaveState(t.Context(), h.unit, devices.Report{State: s})
 			require.NoError(t, err)
 			got, err := h.State(t.Context(), h.site, h.socket)
 			require.NoError(t, err)
@@ -118,14 +118,14 @@ func testStates(t *testing.T, b *bench) {
 		t.Parallel()
 		h := b.house(t)
 		readings := `{ "b":1.0,  "a":1e3, "a":"twice", "texte":"é\u0000\ud83e\udd8a🦊' \\" }`
-		_, err := h.SaveState(t.Context(), h.unit, state(h.socket, 1, readings))
+		_, err := h.SaveState(t.Context(), h.unit, devices.Report{State: state(h.socket, 1, readings)})
 		require.NoError(t, err)
 		got, err := h.State(t.Context(), h.site, h.socket)
 		require.NoError(t, err)
 		require.Equal(t, readings, string(got.Readings))
 
 		long := `{"x":"` + strings.Repeat("x", 4<<10-8) + `"}`
-		_, err = h.SaveState(t.Context(), h.unit, state(h.socket, 2, long))
+		_, err = h.SaveState(t.Context(), h.unit, devices.Report{State: state(h.socket, 2, long)})
 		require.NoError(t, err)
 		got, err = h.State(t.Context(), h.site, h.socket)
 		require.NoError(t, err)
@@ -193,9 +193,13 @@ func testLinks(t *testing.T, b *bench) {
 	}
 	save := func(l devices.Link, keepClock, changed bool) {
 		t.Helper()
-		got, err := h.SaveLink(t.Context(), h.unit, l, keepClock)
+		unit, err := h.Unit(t.Context(), h.unit)
 		require.NoError(t, err)
-		require.Equal(t, changed, got)
+		before, now, err := h.SaveLink(t.Context(), h.unit, l, keepClock)
+		require.NoError(t, err)
+		same(t, unit.Link, before)
+		before.At, now.At = time.Time{}, time.Time{}
+		require.Equal(t, changed, before != now)
 	}
 	stands := func(of house, want devices.Link) {
 		t.Helper()
@@ -251,14 +255,14 @@ func testLinks(t *testing.T, b *bench) {
 	save(devices.Link{Session: "s2", At: at(7)}, false, false)
 	stands(h, second)
 
-	_, err := h.SaveLink(t.Context(), newUnitID(), first, false)
+	_, _, err := h.SaveLink(t.Context(), newUnitID(), first, false)
 	require.ErrorIs(t, err, devices.ErrNotFound)
-	_, err = h.SaveLink(t.Context(), newUnitID(), devices.Link{Session: "s1", At: at(8)}, false)
+	_, _, err = h.SaveLink(t.Context(), newUnitID(), devices.Link{Session: "s1", At: at(8)}, false)
 	require.ErrorIs(t, err, devices.ErrNotFound)
 
 	// Disconnect makes those offline that are online, and leaves the rest of the link.
 	third := devices.Link{Online: true, Session: "n1", Firmware: "2.0", Catalogue: 1, ClockOffset: time.Second, At: at(8)}
-	_, err = neighbour.SaveLink(t.Context(), neighbour.unit, third, false)
+	_, _, err = neighbour.SaveLink(t.Context(), neighbour.unit, third, false)
 	require.NoError(t, err)
 	online(1)
 	require.NoError(t, h.Disconnect(t.Context(), at(9)))
@@ -400,7 +404,7 @@ func testText(t *testing.T, b *bench) {
 			added, err := h.AddUnit(t.Context(), newUnit(h.unit, site), []devices.Device{device})
 			require.NoError(t, err)
 			h.socket = added[0].ID
-			target, err := h.Target(t.Context(), owner, site, h.socket, devices.Socket)
+			target, err := h.Target(t.Context(), owner, site, h.socket, []devices.Kind{devices.Socket})
 			require.NoError(t, err)
 			require.Equal(t, []string{text, text, text}, []string{target.Site.Label, target.Site.Timezone, target.Device.Label})
 
@@ -447,11 +451,11 @@ func testText(t *testing.T, b *bench) {
 			f.UnitID = id
 			_, err = h.Finish(t.Context(), f)
 			require.ErrorIs(t, err, devices.ErrNotFound)
-			_, err = h.SaveState(t.Context(), id, state(devices.SecurityDevice, 1, `{}`))
+			_, err = h.SaveState(t.Context(), id, devices.Report{State: state(devices.SecurityDevice, 1, `{}`)})
 			require.ErrorIs(t, err, devices.ErrNotFound)
 			_, err = h.SaveEvent(t.Context(), id, "e1", entry(devices.HistoryAlarm, "Sirène", noon))
 			require.ErrorIs(t, err, devices.ErrNotFound)
-			_, err = h.SaveLink(t.Context(), id, devices.Link{Online: true, Session: "s", At: noon}, false)
+			_, _, err = h.SaveLink(t.Context(), id, devices.Link{Online: true, Session: "s", At: noon}, false)
 			require.ErrorIs(t, err, devices.ErrNotFound)
 		})
 	}

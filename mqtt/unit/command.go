@@ -57,7 +57,7 @@ func (u *Unit) impossible(c mqtt.Command) string {
 	if !there || kind != c.Kind {
 		return "The unit has no such device"
 	}
-	if !u.known[operation{c.Kind, c.Operation}] {
+	if _, known := u.known[operation{c.Kind, c.Operation}]; !known {
 		return "The unit does not know this operation"
 	}
 	if len(bytes.Trim(c.Arguments, "{} \t\r\n")) > 0 {

@@ -175,20 +175,100 @@ func TestAHomeTellsWhatReallyHappened(t *testing.T) {
 	}, done)
 }
 
-// The catalogue and the simulation must not drift apart.
+// What the catalogue says of an operation is what happens.
 func TestAHomeKnowsEveryOperationOfTheCatalogue(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.home(HomeOptions{Travel: never, ExitDelay: never})
-	device := map[devices.Kind]int64{devices.Security: 0, devices.Socket: socket, devices.Shutter: blind}
+	config := c.config(nil)
+	device, number := map[devices.Kind]int64{devices.Security: 0}, int64(100)
+	config.Devices = map[int64]devices.Kind{}
+	for _, kind := range devices.DeviceKinds() {
+		number++
+		device[kind], config.Devices[number] = number, kind
+	}
+	h, err := NewHome(config, HomeOptions{Travel: time.Millisecond, ExitDelay: never})
+	require.NoError(t, err)
+	require.NoError(t, h.Start(limited(t)))
+	t.Cleanup(func() { require.NoError(t, h.Stop(limited(t))) })
+	done := 0
 	for _, row := range devices.Catalogue() {
-		if row.Action == devices.Operate {
-			c.do(string(row.Kind)+" "+row.Operation, device[row.Kind], row.Kind, row.Operation)
+		if row.Action != devices.Operate {
+			continue
+		}
+		for _, kind := range row.Kinds() {
+			done++
+			c.do(string(kind)+" "+row.Operation, device[kind], kind, row.Operation)
+			thing, _ := devices.ThingOf(kind)
+			for reading, want := range row.Sets {
+				text, err := json.Marshal(want)
+				require.NoError(t, err)
+				require.Eventually(t, func() bool {
+					said := h.States()[device[kind]]
+					_, err := thing.Values(said)
+					require.NoError(t, err, "%s of a %s can be told", row.Operation, kind)
+					var values map[string]json.RawMessage
+					require.NoError(t, json.Unmarshal(said, &values))
+					return string(values[reading]) == string(text)
+				}, patience, time.Millisecond, "%s of a %s leads to %s %s", row.Operation, kind, reading, text)
+			}
 		}
 	}
-	for _, kind := range devices.DeviceKinds() {
-		require.Contains(t, device, kind)
+	require.Equal(t, 24, done)
+	for id := range config.Devices {
+		_, err := h.things[id].Values(h.States()[id])
+		require.NoError(t, err, "what a %s says can be taken in", h.things[id].Kind)
 	}
+}
+
+func TestASensorSaysWhatItIsSetTo(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	config := c.config(nil)
+	config.Devices = map[int64]devices.Kind{7: devices.Climate, 8: devices.Contact}
+	h, err := NewHome(config, HomeOptions{})
+	require.NoError(t, err)
+	require.NoError(t, h.Start(limited(t)))
+	t.Cleanup(func() { require.NoError(t, h.Stop(limited(t))) })
+	require.NoError(t, h.Set(7, "temperature", 21.25))
+	require.JSONEq(t, `{"temperature":21.25,"light":2}`, string(h.States()[7]))
+	require.NoError(t, h.Set(7, "temperature", nil))
+	require.JSONEq(t, `{"temperature":null,"light":2}`, string(h.States()[7]))
+	require.NoError(t, h.Set(8, "state", "opened"))
+	require.Error(t, h.Set(8, "state", "ajar"))
+	require.Error(t, h.Set(7, "light", 3.0), "a level without a meaning")
+	require.Error(t, h.Set(7, "position", 1.0))
+	require.Error(t, h.Set(9, "state", "opened"))
+	require.Error(t, h.Set(0, "level", "armed"))
+}
+
+func TestTheAlarmRingsAfterTheEntryDelayUnlessDisarmed(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	h := c.home(HomeOptions{ExitDelay: time.Millisecond, EntryDelay: 200 * time.Millisecond})
+	armed := func(name string) {
+		c.do(name, 0, devices.Security, "armed")
+		require.Eventually(t, func() bool { return string(h.States()[0]) == `{"alarm":"quiet","level":"armed"}` }, patience, time.Millisecond)
+	}
+	armed("arm")
+	before := time.Now()
+	require.True(t, h.TriggerIntrusion())
+	require.False(t, h.TriggerIntrusion(), "the delay runs")
+	var said struct {
+		Alarm string
+		Until int64 `json:"entry_delay_until"`
+	}
+	require.NoError(t, json.Unmarshal(h.States()[0], &said))
+	require.Equal(t, "quiet", said.Alarm)
+	require.WithinRange(t, time.UnixMilli(said.Until), before.Add(199*time.Millisecond), time.Now().Add(200*time.Millisecond))
+	c.do("disarm", 0, devices.Security, "disarmed")
+	require.JSONEq(t, `{"level":"disarmed","alarm":"quiet"}`, string(h.States()[0]))
+
+	armed("arm again")
+	require.True(t, h.TriggerIntrusion())
+	event, err := mqtt.DecodeEvent(c.next("hc/1/" + id + "/event").Payload)
+	require.NoError(t, err)
+	require.Equal(t, devices.EventAlarm, event.Type, "the first one was disarmed in time, and rang nothing")
+	require.JSONEq(t, `{"level":"armed","alarm":"ringing"}`, string(h.States()[0]))
 }
 
 func TestNewHomeRefusesWhatItCannotSimulate(t *testing.T) {

@@ -60,7 +60,7 @@ type Config struct {
 // used concurrently.
 type Unit struct {
 	c       Config
-	known   map[operation]bool // of the catalogue
+	known   map[operation]devices.Row // of the catalogue
 	answers *answers
 	lanes   *lanes
 	outbox  *outbox
@@ -103,10 +103,12 @@ func New(c Config) (*Unit, error) {
 	if c.Remember == 0 {
 		c.Remember = 8192
 	}
-	known := map[operation]bool{}
+	known := map[operation]devices.Row{}
 	for _, row := range devices.Catalogue() {
 		if row.Action == devices.Operate {
-			known[operation{row.Kind, row.Operation}] = true
+			for _, kind := range row.Kinds() {
+				known[operation{kind, row.Operation}] = row
+			}
 		}
 	}
 	return &Unit{

@@ -22,7 +22,21 @@ var ErrNoToken = errors.New("no access token given")
 // Its refusals are *oauth.Error: CodeInvalidRequest for more than one token or a
 // body too large to search, CodeInvalidToken otherwise, with the cause ErrNoToken if
 // there is none. It logs nothing. Any other error means that the server failed.
+//
+// The request is counted by Options.Limits, for the token if that is live and else for
+// the address that it comes from; CodeSlowDown says that its sender has to wait.
 func (h *Handler) Caller(r *http.Request) (oauth.Access, error) {
+	access, err := h.access(r)
+	if err != nil {
+		return oauth.Access{}, h.counted(r, err)
+	}
+	if wait := h.limits.Bearer(r, access); wait > 0 {
+		return oauth.Access{}, h.tooMany(access.ClientID, wait)
+	}
+	return access, nil
+}
+
+func (h *Handler) access(r *http.Request) (oauth.Access, error) {
 	token, refusal := bearerToken(r)
 	if refusal != nil {
 		h.refused(refusal.Reason)
@@ -33,6 +47,9 @@ func (h *Handler) Caller(r *http.Request) (oauth.Access, error) {
 
 // BearerStatus is the HTTP status of a refusal of Caller (RFC 6750 section 3.1).
 func BearerStatus(refusal *oauth.Error) int {
+	if refusal.Code == oauth.CodeSlowDown {
+		return http.StatusTooManyRequests
+	}
 	if refusal.Code != oauth.CodeInvalidRequest {
 		return http.StatusUnauthorized
 	}

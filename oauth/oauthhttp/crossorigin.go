@@ -25,7 +25,7 @@ func forAnyOrigin() []string {
 const (
 	corsMethods = "GET, HEAD, POST"
 	corsSends   = "Authorization, Content-Type, Idempotency-Key, Prefer"
-	corsReads   = "Foxbridge-Command-Id, Retry-After, WWW-Authenticate, Location"
+	corsReads   = "Foxbridge-Command-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Location"
 	corsMaxAge  = "600" // seconds for which a browser need not ask again
 )
 

@@ -31,6 +31,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := e.serve(w, r)
+	if err != nil && !e.bearer { // what has a bearer was counted by Caller
+		err = e.counted(r, err)
+	}
 	if err != nil {
 		e.fail(w, r, err)
 		return

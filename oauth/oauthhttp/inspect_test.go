@@ -51,8 +51,8 @@ func TestRevocation(t *testing.T) {
 		done := func(w *httptest.ResponseRecorder) {
 			t.Helper()
 			require.Equal(t, http.StatusOK, w.Code)
-			require.Empty(t, w.Body.String())
-			require.Empty(t, w.Header().Get("Content-Type"))
+			require.Equal(t, "{}\n", w.Body.String())
+			require.Equal(t, "application/json", w.Header().Get("Content-Type"))
 			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 		}
 		live := func(token string) bool {
@@ -215,7 +215,7 @@ func TestUserinfo(t *testing.T) {
 			w := s.do(r)
 			require.Equal(t, http.StatusOK, w.Code, name)
 			decoded(t, w)
-			require.Equal(t, `{"username":"alice@example.org","email":"alice@example.org","full_name":"Alice"}`+"\n", w.Body.String(), name)
+			require.Equal(t, fmt.Sprintf(`{"sub":"%d","username":"alice@example.org","email":"alice@example.org","full_name":"Alice"}`+"\n", s.alice.ID), w.Body.String(), name)
 		}
 
 		own := tokens(t, s.post(form, "grant_type=client_credentials", authorization, basic(app.ID, app.secret)))

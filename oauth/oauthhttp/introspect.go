@@ -14,6 +14,7 @@ func (h *Handler) introspect(w http.ResponseWriter, r *http.Request) (any, error
 	if refusal != nil {
 		return nil, h.refuse(refusal)
 	}
+	req.Address = h.address(r)
 	token, live, err := h.service.Introspect(r.Context(), req)
 	if err != nil || !live {
 		return introspection{}, err
@@ -48,7 +49,10 @@ func (h *Handler) introspection(t oauth.Token) introspection {
 		i.TokenType = tokenType
 	}
 	if t.UserID != 0 {
-		i.Subject = strconv.FormatInt(t.UserID, 10)
+		i.Subject = subject(t.UserID)
 	}
 	return i
 }
+
+// subject names a person for good.
+func subject(userID int64) string { return strconv.FormatInt(userID, 10) }

@@ -51,10 +51,11 @@ func TestTheServerTellsWhatItDoes(t *testing.T) {
 		"revocation_endpoint":                            issuer + "/oauth2/revoke",
 		"introspection_endpoint":                         issuer + "/oauth2/introspect",
 		"userinfo_endpoint":                              issuer + "/oauth2/userinfo",
+		"device_authorization_endpoint":                  issuer + "/oauth2/device_authorization",
 		"scopes_supported":                               list(scopes()...),
 		"response_types_supported":                       list("code"),
 		"response_modes_supported":                       list("query"),
-		"grant_types_supported":                          list("authorization_code", "client_credentials", "password", "refresh_token"),
+		"grant_types_supported":                          list("authorization_code", "client_credentials", "password", "refresh_token", oauth.GrantDevice),
 		"token_endpoint_auth_methods_supported":          list("client_secret_basic", "client_secret_post", "none"),
 		"revocation_endpoint_auth_methods_supported":     list("client_secret_basic", "client_secret_post", "none"),
 		"introspection_endpoint_auth_methods_supported":  list("client_secret_basic", "client_secret_post"),
@@ -168,7 +169,7 @@ func TestPagesOfAnyOriginMayCallWhatTakesATokenAndNothingElse(t *testing.T) {
 		for _, w := range []*httptest.ResponseRecorder{preflight, plain, bare} {
 			require.Equal(t, map[bool]string{true: "*"}[open], w.Header().Get("Access-Control-Allow-Origin"), path)
 			require.Empty(t, w.Header().Get("Access-Control-Allow-Credentials"), "never with the browser's own credentials")
-			require.Equal(t, map[bool]string{true: "Foxbridge-Command-Id, Retry-After, WWW-Authenticate, Location"}[open], w.Header().Get("Access-Control-Expose-Headers"), path)
+			require.Equal(t, map[bool]string{true: "Foxbridge-Command-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Location"}[open], w.Header().Get("Access-Control-Expose-Headers"), path)
 		}
 		require.Equal(t, open, preflight.Code == http.StatusNoContent, path)
 		require.NotEqual(t, http.StatusNoContent, plain.Code, path)

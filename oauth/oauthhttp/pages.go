@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -24,6 +25,9 @@ var pageTemplates embed.FS
 
 //go:embed messages/*.json
 var pageMessages embed.FS
+
+//go:embed static/*
+var pageAssets embed.FS
 
 // Site is a home that a person can reach.
 type Site struct {
@@ -41,24 +45,31 @@ type PagesOptions struct {
 	// Address tells the caller's address, by which failed sign-ins are counted. Nil:
 	// that of the connection.
 	Address func(*http.Request) netip.Addr
+	// Limits count the requests for pages. Nil: there are none.
+	Limits Limits
 	// Sites lists the homes of a person, so that a consent can be narrowed to some of
 	// them. Nil: nobody is asked.
 	Sites func(ctx context.Context, userID int64) ([]Site, error)
 	// Home is the local path to which a sign-in leads when nothing else was asked for.
 	// Empty: the page of connected applications, and then "/" leads there too.
 	Home string
+	// SignUp lets people make themselves an account. Otherwise there is no such page.
+	SignUp bool
 }
 
 // Pages serve what people see of the authorization server: sign-in, consent, the
 // applications that are connected, and those that they registered. They may be used
 // by several goroutines at once.
 type Pages struct {
-	service *oauth.Service
-	log     *slog.Logger
-	address func(*http.Request) netip.Addr
-	sites   func(context.Context, int64) ([]Site, error)
-	home    string
-	web     *web.Pages
+	service  *oauth.Service
+	log      *slog.Logger
+	address  func(*http.Request) netip.Addr
+	limits   Limits
+	sites    func(context.Context, int64) ([]Site, error)
+	home     string
+	signUpOn bool
+	web      *web.Pages
+	decoding chan struct{} // holds one for each picture that is being decoded
 }
 
 // Paths of the pages.
@@ -72,9 +83,15 @@ const (
 
 // NewPages makes Pages. It refuses an Options.Home that is no local path.
 func NewPages(o PagesOptions) (*Pages, error) {
-	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, sites: o.Sites, home: o.Home}
+	p := &Pages{
+		service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home, signUpOn: o.SignUp,
+		decoding: make(chan struct{}, logosAtOnce),
+	}
 	if p.address == nil {
 		p.address = connection
+	}
+	if p.limits == nil {
+		p.limits = unlimited{}
 	}
 	if p.sites == nil {
 		p.sites = func(context.Context, int64) ([]Site, error) { return nil, nil }
@@ -90,8 +107,12 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pages: %w", err)
 	}
+	assets, err := fs.Sub(pageAssets, "static")
+	if err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
 	p.web, err = web.New(web.Options{
-		Templates: []fs.FS{templates}, Messages: []fs.FS{messages},
+		Templates: []fs.FS{templates}, Messages: []fs.FS{messages}, Assets: []fs.FS{assets},
 		Secure: o.Secure, Logger: o.Logger, Header: header,
 	})
 	if err != nil {
@@ -112,6 +133,7 @@ func (p *Pages) Register(r *mux.Router) {
 		{pathAuthorize, page{get: p.authorize, post: p.authorizePost, open: true}},
 		{pathConsent, page{post: p.consent}},
 		{pathSignIn, page{get: p.signInPage, post: p.signIn}},
+		{pathSignUp, page{get: p.signUpPage, post: p.signUp}},
 		{pathSignOut, page{get: p.signOutPage, post: p.signOut}},
 		{pathConnected, page{get: p.connected, post: p.disconnect, private: true, back: pathConnected}},
 	}
@@ -121,7 +143,8 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
-	for _, route := range append(routes, p.appPages()...) {
+	routes = slices.Concat(routes, p.secondPages(), p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages())
+	for _, route := range routes {
 		p.handle(r, route.path, route.page)
 	}
 }
@@ -158,6 +181,7 @@ type page struct {
 	get, post func(http.ResponseWriter, *http.Request, visitor) error
 	open      bool   // it takes forms of other sites' pages
 	private   bool   // it is for who is signed in
+	operator  bool   // it is for operators, and private
 	back      string // where a sign-in leads that a form of a private page needs
 }
 
@@ -174,6 +198,11 @@ func (g page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+	if wait := g.wait(r, v); wait > 0 {
+		w.Header().Set("Retry-After", seconds(wait))
+		g.web.Error(w, r, http.StatusTooManyRequests, "")
+		return
+	}
 	if g.private && !v.signedIn() {
 		back := r.URL.RequestURI()
 		if r.Method == http.MethodPost {
@@ -182,9 +211,21 @@ func (g page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.web.Redirect(w, signInFor(back))
 		return
 	}
+	if g.operator && !v.user.Operator {
+		g.web.Error(w, r, http.StatusNotFound, "")
+		return
+	}
 	if err := serve(w, r, v); err != nil {
 		g.fail(w, r, err)
 	}
+}
+
+// wait counts the request, and gives how long its sender has to wait.
+func (g page) wait(r *http.Request, v visitor) time.Duration {
+	if v.signedIn() {
+		return g.limits.Visitor(r, v.user.ID)
+	}
+	return g.limits.Anonymous(r)
 }
 
 func (g page) method(name string) (serve func(http.ResponseWriter, *http.Request, visitor) error, allow string) {
@@ -220,6 +261,7 @@ func (p *Pages) visitor(r *http.Request) (visitor, error) {
 	case err != nil:
 		return visitor{}, err
 	}
+	p.service.Seen(secret, agentOf(r.UserAgent()), p.address(r))
 	return visitor{user, secret}, nil
 }
 
@@ -229,10 +271,16 @@ func header(r *http.Request) web.Header {
 	if !v.signedIn() {
 		return web.Header{}
 	}
+	links := []web.Link{
+		{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}, {Path: pathSecurity, Label: "nav.security"},
+	}
+	if v.user.Operator {
+		links = append(links, web.Link{Path: pathRequests, Label: "nav.operator"})
+	}
 	return web.Header{
 		Person:  v.user.Name,
 		SignOut: pathSignOut, SignOutToken: web.FormToken(v.secret, formSignOut),
-		Links: []web.Link{{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}},
+		Links: links,
 	}
 }
 
@@ -315,9 +363,9 @@ func refusalKeys() map[string]string {
 
 // dynamicKeys are the messages that no template names.
 func dynamicKeys() []string {
-	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps"}
+	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps", "nav.security"}
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return append(append(keys, signInKeys()...), appKeys()...)
+	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
 }

@@ -23,12 +23,15 @@ func (h *Handler) userinfo(_ http.ResponseWriter, r *http.Request) (any, error) 
 			Reason: "access token without a person", ClientID: access.ClientID,
 		})
 	}
-	return person{Username: access.UserEmail, Email: access.UserEmail, FullName: access.UserName}, nil
+	return person{Subject: subject(access.UserID), Username: access.UserEmail, Email: access.UserEmail, FullName: access.UserName}, nil
 }
 
-// person is what an application learns of who consented. People sign in by their
-// e-mail address, so that is their username too.
+// person is what an application learns of who consented. The subject stays the same
+// when a person's name and address change: it is what an application keeps, and what
+// OpenID clients and account linking insist on. People sign in by their e-mail
+// address, so that is their username too.
 type person struct {
+	Subject  string `json:"sub"`
 	Username string `json:"username"`
 	Email    string `json:"email"`
 	FullName string `json:"full_name"`

@@ -36,7 +36,7 @@ func (s *Store) SwitchOff(ctx context.Context, i oauth.Intervention) (bool, erro
 		SELECT client.does FROM client`,
 		i.ClientID, string(oauth.Active), string(oauth.Off), i.Now, string(i.Actor), text(i.Key), i.Reason, string(i.Lever),
 		string(oauth.ByOperator), string(oauth.VerdictSwitchOff), string(oauth.LeverDrain)).
-		QueryRow(one(&found, &did))
+		QueryRow(oneOrNone(&found, &did))
 	err := s.db.WriteBatch(ctx, "client "+i.ClientID, b)
 	if err := foundOr(oauth.ErrNotFound, "switch client off", found && err == nil, err); err != nil {
 		return false, err
@@ -80,7 +80,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 		i.ClientID, string(oauth.Off), i.Now, string(i.Actor), text(i.Key), i.Reason, i.OwnMax, i.Now.Add(-i.OwnWindow),
 		int32(oauth.Minute(i.Now)), string(oauth.ByOwner), string(oauth.Deleted), string(oauth.VerdictReactivation), //nolint:gosec // until the year 6053
 		string(oauth.ByOperator), string(oauth.Personal), string(oauth.Active)).
-		QueryRow(one(&found, &allowed, &did))
+		QueryRow(oneOrNone(&found, &allowed, &did))
 	err := s.db.WriteBatch(ctx, "client "+i.ClientID, b)
 	if err := foundOr(oauth.ErrNotFound, "reactivate client", found && err == nil, err); err != nil {
 		return false, err

@@ -4,20 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/foxbridge/foxbridge/internal/groupcommit"
 	"github.com/foxbridge/foxbridge/oauth"
 )
-
-// deleting is a store under test that can also mark an application as deleted.
-type deleting struct {
-	oauth.Store
-	db *groupcommit.Postgres
-}
-
-func (d deleting) MarkDeleted(ctx context.Context, clientID string) error {
-	_, err := d.db.Read().Exec(ctx, `UPDATE oauth_clients SET status = $1 WHERE id = $2`, string(oauth.Deleted), clientID)
-	return err
-}
 
 func (p *processes) SwitchOff(ctx context.Context, i oauth.Intervention) (bool, error) {
 	return p.next().SwitchOff(ctx, i)

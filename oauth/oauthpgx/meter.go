@@ -1,6 +1,7 @@
 package oauthpgx
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -120,8 +121,8 @@ func (r *tallyRow) tally(now time.Time, m oauth.Meter) oauth.Tally {
 	return t
 }
 
-func verdictOf(level int) oauth.Verdict {
-	return [...]oauth.Verdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}[level]
+func verdictOf(level int) oauth.IssuanceVerdict {
+	return [...]oauth.IssuanceVerdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}[level]
 }
 
 // budget takes the minute of the first as it was before the request: without one the
@@ -149,10 +150,18 @@ func turnOf(m oauth.Meter) string {
 	return `turn AS MATERIALIZED (SELECT true AS come FROM oauth_clients c WHERE c.id = $1` + lock + `)`
 }
 
+const sqlLockClient = `SELECT FROM oauth_clients WHERE id = $1 AND kind = 'personal' FOR NO KEY UPDATE`
+
 // lockClient locks the row of a personal application. A key share of it, which every
 // new grant takes, does not wait for that.
 func lockClient(b *pgx.Batch, clientID string) {
-	b.Queue(`SELECT FROM oauth_clients WHERE id = $1 AND kind = 'personal' FOR NO KEY UPDATE`, clientID)
+	b.Queue(sqlLockClient, clientID)
+}
+
+// lockClientIn is lockClient in a transaction that does more.
+func lockClientIn(ctx context.Context, tx pgx.Tx, clientID string) error {
+	_, err := tx.Exec(ctx, sqlLockClient, clientID)
+	return err
 }
 
 // clientKey is the key of a write that locks rows of an application. The writes of one

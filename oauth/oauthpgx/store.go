@@ -41,7 +41,7 @@ func (s *Store) AddUser(ctx context.Context, u oauth.User) (int64, error) {
 	return id, nil
 }
 
-const selectUsers = `SELECT id, email, name, password_hash, created_at, disabled_at FROM oauth_users`
+const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only, disabled_at FROM oauth_users`
 
 // UserByEmail implements oauth.Store.
 func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, error) {
@@ -64,7 +64,7 @@ func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User
 
 func scanUser(row pgx.Row) (u oauth.User, err error) {
 	var disabled *time.Time
-	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.CreatedAt, &disabled); err != nil {
+	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.CreatedAt, &u.Operator, &u.AppPasswordsOnly, &disabled); err != nil {
 		return oauth.User{}, err
 	}
 	u.CreatedAt, u.DisabledAt = u.CreatedAt.UTC(), stored(disabled)
@@ -72,14 +72,17 @@ func scanUser(row pgx.Row) (u oauth.User, err error) {
 }
 
 // AddSession implements oauth.Store.
-func (s *Store) AddSession(ctx context.Context, session oauth.Session) error {
+func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes ...oauth.Change) error {
 	var user int64
 	found, err := s.write(ctx, "session "+string(session.Hash[:]), []any{&user}, `
-		INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
-		VALUES ($1, $2, $3, $4)
-		ON CONFLICT (hash) DO NOTHING
-		RETURNING user_id`,
-		session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt)
+		WITH changed AS (
+			INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
+			VALUES ($1, $2, $3, $4)
+			ON CONFLICT (hash) DO NOTHING
+			RETURNING user_id
+		), noted AS (`+noting(5)+`)
+		SELECT user_id FROM changed`,
+		append([]any{session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt}, notes(changes)...)...)
 	return foundOr(oauth.ErrExists, "add session", found, err)
 }
 
@@ -143,15 +146,15 @@ func failures(count int, oldest *time.Time) oauth.Failures {
 func (s *Store) write(ctx context.Context, key string, dest []any, sql string, args ...any) (bool, error) {
 	var found bool
 	b := &pgx.Batch{}
-	b.Queue(sql, args...).QueryRow(one(&found, dest...))
+	b.Queue(sql, args...).QueryRow(oneOrNone(&found, dest...))
 	if err := s.db.WriteBatch(ctx, key, b); err != nil {
 		return false, err // the batch may be running still, and found with it
 	}
 	return found, nil
 }
 
-// one takes up the row of a statement that returns one or none.
-func one(found *bool, dest ...any) func(pgx.Row) error {
+// oneOrNone takes up the row of a statement that returns one or none.
+func oneOrNone(found *bool, dest ...any) func(pgx.Row) error {
 	return func(row pgx.Row) error {
 		err := row.Scan(dest...)
 		*found = err == nil

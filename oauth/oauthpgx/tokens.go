@@ -14,20 +14,24 @@ import (
 
 // Issue implements oauth.Store.
 func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
-	var (
-		result oauth.NewGrant
-		row    tallyRow
-		found  bool
-	)
-	expires := i.AccessExpiresAt
-	if i.Refresh != (oauth.Hash{}) {
-		expires = later(expires, i.RefreshExpiresAt)
-	}
+	var row grantRow
 	b := &pgx.Batch{}
-	b.Queue(`
-		WITH `+turnOf(i.Meter)+`, subject AS (
+	b.Queue(insertGrant(i.Meter), grantValues(i)...).QueryRow(oneOrNone(&row.found, row.into()...))
+	if err := s.db.WriteBatch(ctx, clientKey(i.ClientID, i.UserID), b); err != nil {
+		return oauth.NewGrant{}, refused("issue tokens", err)
+	}
+	if !row.found {
+		return oauth.NewGrant{}, fmt.Errorf("issue tokens: %w", oauth.ErrNotFound)
+	}
+	return row.result(i), nil
+}
+
+// insertGrant inserts a grant with its first tokens, if the meter lets it.
+func insertGrant(m oauth.Meter) string {
+	return `
+		WITH ` + turnOf(m) + `, subject AS (
 			SELECT $9::bigint AS user_id FROM turn
-		), `+meterOf(i.Meter)+`, new AS (
+		), ` + meterOf(m) + `, new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
 			SELECT $1, j.user_id, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id
@@ -38,20 +42,32 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, er
 			INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at)
 			SELECT $15, new.id, $2, $16 FROM new WHERE $15::bytea IS NOT NULL
 		)
-		SELECT coalesce(new.id, 0), `+tallied+`
-		FROM judged j LEFT JOIN new ON true`,
-		append(meterValues(i.ClientID, i.GrantType, i.Now, i.Meter),
-			known(i.UserID), scope(i.Scope), i.Sites, expires, i.AccessExpiresAt,
-			i.Access[:], given(i.Refresh), i.RefreshExpiresAt)...).
-		QueryRow(one(&found, append([]any{&result.ID}, row.into()...)...))
-	if err := s.db.WriteBatch(ctx, clientKey(i.ClientID, i.UserID), b); err != nil {
-		return oauth.NewGrant{}, refused("issue tokens", err)
+		SELECT coalesce(new.id, 0), ` + tallied + `
+		FROM judged j LEFT JOIN new ON true`
+}
+
+// grantValues are the arguments of insertGrant.
+func grantValues(i oauth.Issuance) []any {
+	expires := i.AccessExpiresAt
+	if i.Refresh != (oauth.Hash{}) {
+		expires = later(expires, i.RefreshExpiresAt)
 	}
-	if !found {
-		return oauth.NewGrant{}, fmt.Errorf("issue tokens: %w", oauth.ErrNotFound)
-	}
-	result.Tally = row.tally(i.Now, i.Meter)
-	return result, nil
+	return append(meterValues(i.ClientID, i.GrantType, i.Now, i.Meter),
+		known(i.UserID), scope(i.Scope), i.Sites, expires, i.AccessExpiresAt,
+		i.Access[:], given(i.Refresh), i.RefreshExpiresAt)
+}
+
+// grantRow is what insertGrant returns.
+type grantRow struct {
+	found bool
+	id    int64
+	tally tallyRow
+}
+
+func (r *grantRow) into() []any { return append([]any{&r.id}, r.tally.into()...) }
+
+func (r *grantRow) result(i oauth.Issuance) oauth.NewGrant {
+	return oauth.NewGrant{ID: r.id, Tally: r.tally.tally(i.Now, i.Meter)}
 }
 
 // Rotate implements oauth.Store. The grant's row is locked first and the token's
@@ -119,7 +135,7 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 			r.Old[:], r.Nonce[:], r.Access[:], r.AccessExpiresAt, r.Refresh[:], r.RefreshExpiresAt,
 			later(r.AccessExpiresAt, r.RefreshExpiresAt), now.Add(-r.Grace),
 			oauth.Rotate, oauth.Replay, oauth.Reuse, scope(r.Scope), oauth.Withheld)...).
-		QueryRow(one(&found, append([]any{
+		QueryRow(oneOrNone(&found, append([]any{
 			&result.Outcome, &result.GrantID, &result.UserID, &nonce, &expiresAt, &grantScope, &successorScope,
 		}, row.into()...)...))
 	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, string(r.Old[:])), b); err != nil {
@@ -147,9 +163,10 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 
 // Token implements oauth.Store.
 func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t oauth.Token, err error) {
+	var registered oauth.Scope // of the client
 	err = s.db.Read().QueryRow(ctx, `
 		SELECT t.use, g.id, g.client_id, coalesce(u.id, 0), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), t.issued_at, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, t.issued_at, t.expires_at
 		FROM (
 			SELECT $3::text AS use, grant_id, scope, issued_at, expires_at
 			FROM oauth_access_tokens
@@ -160,13 +177,15 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 			WHERE hash = $1 AND expires_at > $2 AND used_at IS NULL
 		) t
 		JOIN oauth_grants g ON g.id = t.grant_id
+		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE g.revoked_at IS NULL AND u.disabled_at IS NULL`,
-		token[:], now, string(oauth.UseAccess), string(oauth.UseRefresh)).
-		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), &t.IssuedAt, &t.ExpiresAt)
+		WHERE g.revoked_at IS NULL AND c.status <> $5 AND u.disabled_at IS NULL`,
+		token[:], now, string(oauth.UseAccess), string(oauth.UseRefresh), string(oauth.Deleted)).
+		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), (*scope)(&registered), &t.IssuedAt, &t.ExpiresAt)
 	if err != nil {
 		return oauth.Token{}, missing("find token", err)
 	}
+	t.Scope = t.Scope.And(registered)
 	t.IssuedAt, t.ExpiresAt = t.IssuedAt.UTC(), t.ExpiresAt.UTC()
 	return t, nil
 }
@@ -214,10 +233,11 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 
 // Access implements oauth.Store.
 func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a oauth.Access, err error) {
+	var registered oauth.Scope // of the client
 	var off bool
 	err = s.db.Read().QueryRow(ctx, `
 		SELECT t.grant_id, g.client_id, c.name, coalesce(u.id, 0), coalesce(u.name, ''), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), g.sites, t.expires_at, c.status = $3 AND NOT c.draining
+			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at, c.status = $3 AND NOT c.draining
 		FROM oauth_access_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
@@ -225,14 +245,14 @@ func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a 
 		WHERE t.hash = $1 AND t.expires_at > $2 AND g.revoked_at IS NULL AND u.disabled_at IS NULL AND c.status IN ($3, $4)`,
 		token[:], now, string(oauth.Off), string(oauth.Active)).
 		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &a.UserEmail,
-			(*scope)(&a.Scope), &a.Sites, &a.ExpiresAt, &off)
+			(*scope)(&a.Scope), (*scope)(&registered), &a.Sites, &a.ExpiresAt, &off)
 	if err != nil {
 		return oauth.Access{}, missing("find access token", err)
 	}
 	if off {
 		return oauth.Access{ClientID: a.ClientID}, fmt.Errorf("find access token: %w", oauth.ErrOff)
 	}
-	a.ExpiresAt = a.ExpiresAt.UTC()
+	a.Scope, a.ExpiresAt = a.Scope.And(registered), a.ExpiresAt.UTC()
 	return a, nil
 }
 
@@ -240,11 +260,14 @@ func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a 
 // time. A grant stays as long as the code that gave it, which knows by it that it was
 // spent.
 func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
-	var deleted [6]int64
+	var deleted [8]int64
 	b := &pgx.Batch{}
 	for i, sql := range [len(deleted)]string{
 		`DELETE FROM oauth_codes WHERE hash IN (
 			SELECT hash FROM oauth_codes WHERE expires_at < $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM oauth_device_codes WHERE hash IN (
+			SELECT hash FROM oauth_device_codes WHERE expires_at < $1
 			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 		`DELETE FROM oauth_sessions WHERE hash IN (
 			SELECT hash FROM oauth_sessions WHERE expires_at < $1
@@ -265,6 +288,9 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 		`DELETE FROM oauth_sign_in_failures WHERE id IN (
 			SELECT id FROM oauth_sign_in_failures WHERE failed_at < $1
 			ORDER BY failed_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM oauth_spent WHERE hash IN (
+			SELECT hash FROM oauth_spent WHERE expires_at < $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 	} {
 		b.Queue(sql, before, max(0, limit)).Exec(func(tag pgconn.CommandTag) error {
 			deleted[i] = tag.RowsAffected()

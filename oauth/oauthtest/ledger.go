@@ -1,7 +1,6 @@
 package oauthtest
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -50,6 +49,14 @@ func (b *bench) wastes(c oauth.Client, n int, at time.Time) oauth.Tally {
 	return last
 }
 
+// approved is a device code of a client that its owner has approved.
+func (b *bench) approved(c oauth.Client) oauth.DeviceCode {
+	b.t.Helper()
+	code := b.deviceCode(c)
+	b.answers(c, code, true, start())
+	return code
+}
+
 // standings checks the counts that a client is judged by.
 func (b *bench) standings(c oauth.Client, at time.Time, hour, day int) {
 	b.t.Helper()
@@ -65,7 +72,7 @@ func (b *bench) status(c oauth.Client, want oauth.Status) {
 	require.Equal(b.t, want, got.Status)
 }
 
-func (b *bench) verdicts(c oauth.Client) (all []oauth.Verdict) {
+func (b *bench) verdicts(c oauth.Client) (all []oauth.IssuanceVerdict) {
 	b.t.Helper()
 	for _, r := range b.history(c) {
 		all = append(all, r.Verdict)
@@ -167,6 +174,27 @@ func wasteful() map[string]func(*testing.T, *bench) {
 			rotated, err = b.Rotate(t.Context(), due)
 			require.NoError(t, err)
 			require.Equal(t, oauth.Tally{}, rotated.Tally)
+		},
+		"is a device's, and an implicit one": func(t *testing.T, b *bench) {
+			c := b.client()
+			b.wastes(c, 1, start())
+			p := b.poll(b.approved(c), start())
+			p.Issuance.Meter = meter()
+			state, err := b.PollDevice(t.Context(), p)
+			require.NoError(t, err)
+			require.Equal(t, oauth.DeviceGranted, state.Outcome)
+			require.True(t, state.Tally.Wasteful)
+			b.standings(c, start(), 1, 1)
+
+			legacy := b.commercial()
+			for _, want := range []bool{false, true} {
+				new, err := b.IssueImplicit(t.Context(), b.hash(), oauth.Issuance{
+					ClientID: legacy.ID, UserID: legacy.OwnerID, GrantType: oauth.GrantImplicit, Access: b.hash(), Now: noon(),
+					AccessExpiresAt: noon().Add(accessLife), Meter: metered(oauth.Commercial),
+				})
+				require.NoError(t, err)
+				require.Equal(t, oauth.Tally{Wasteful: want}, new.Tally)
+			}
 		},
 		"is not counted without a meter": func(t *testing.T, b *bench) {
 			c := b.client()
@@ -305,6 +333,40 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.NoError(t, err)
 			require.Equal(t, oauth.Rotate, got.Outcome)
 		},
+		"off with a device, whose code stays unredeemed": func(t *testing.T, b *bench) {
+			c := b.client()
+			b.wastes(c, 5, start())
+			p := b.poll(b.approved(c), start())
+			p.Issuance.Meter = meter()
+			for _, want := range []oauth.Outcome{oauth.SwitchedOff, oauth.AlreadyOff} {
+				state, err := b.PollDevice(t.Context(), p)
+				require.NoError(t, err)
+				require.Equal(t, oauth.DeviceWithheld, state.Outcome)
+				require.Equal(t, want, state.Tally.Outcome)
+			}
+			b.noAccess(p.Issuance.Access, start())
+			b.reactivates(c, start())
+			state, err := b.PollDevice(t.Context(), p)
+			require.NoError(t, err)
+			require.Equal(t, oauth.DeviceGranted, state.Outcome)
+			b.access(p.Issuance.Access, start())
+		},
+		"off with a token by the browser, and the page can be answered still": func(t *testing.T, b *bench) {
+			c, ticket := b.commercial(), b.hash()
+			_, err := b.SwitchOff(t.Context(), intervenes(c, "", noon()))
+			require.NoError(t, err)
+			i := oauth.Issuance{
+				ClientID: c.ID, UserID: c.OwnerID, GrantType: oauth.GrantImplicit, Access: b.hash(), Now: noon(),
+				AccessExpiresAt: noon().Add(accessLife), Meter: metered(oauth.Commercial),
+			}
+			new, err := b.IssueImplicit(t.Context(), ticket, i)
+			require.NoError(t, err)
+			require.Equal(t, oauth.NewGrant{Tally: oauth.Tally{Outcome: oauth.AlreadyOff}}, new)
+			b.reactivates(c, noon())
+			new, err = b.IssueImplicit(t.Context(), ticket, i)
+			require.NoError(t, err)
+			require.Positive(t, new.ID)
+		},
 		"off, and refuses live tokens": func(t *testing.T, b *bench) {
 			c := b.client()
 			f, _ := b.asks(c, noon(), meter())
@@ -355,7 +417,7 @@ func switches() map[string]func(*testing.T, *bench) {
 				require.Equal(t, i, tally.Hour.Used)
 			}
 			b.status(c, oauth.Active)
-			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictShadow}, b.verdicts(c), "once each")
+			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictShadow}, b.verdicts(c), "once each")
 			of := map[string]int{}
 			for _, minute := range b.minutes(c, noon()) {
 				of[minute.Outcome] += minute.Tokens
@@ -449,24 +511,19 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.EqualValues(t, 5, outcomes[oauth.Issued].Load())
 			require.EqualValues(t, 1, outcomes[oauth.SwitchedOff].Load())
 			require.EqualValues(t, 34, outcomes[oauth.AlreadyOff].Load())
-			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, b.verdicts(c))
+			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, b.verdicts(c))
 		},
 	}
 }
 
-// Deleter marks an application as deleted. A store under test has it beside its own.
-type Deleter interface {
-	MarkDeleted(ctx context.Context, clientID string) error
-}
-
-// deletes marks a client as deleted.
+// deletes deletes a client.
 func (b *bench) deletes(c oauth.Client) {
 	b.t.Helper()
-	require.NoError(b.t, b.Store.(Deleter).MarkDeleted(b.t.Context(), c.ID))
+	require.NoError(b.t, b.DeleteClient(b.t.Context(), c.ID, noon(), oauth.Change{UserID: c.OwnerID, Action: oauth.ActionAppDeleted, ClientID: c.ID, At: noon()}))
 }
 
 func episodes() map[string]func(*testing.T, *bench) {
-	told := func(b *bench, c oauth.Client, at time.Time) oauth.Verdict {
+	told := func(b *bench, c oauth.Client, at time.Time) oauth.IssuanceVerdict {
 		_, tally := b.asks(c, at, meter())
 		if !tally.News {
 			return ""
@@ -476,11 +533,11 @@ func episodes() map[string]func(*testing.T, *bench) {
 	return map[string]func(*testing.T, *bench){
 		"tell each verdict once": func(t *testing.T, b *bench) {
 			c := b.client()
-			var news []oauth.Verdict
+			var news []oauth.IssuanceVerdict
 			for range 6 {
 				news = append(news, told(b, c, noon()))
 			}
-			require.Equal(t, []oauth.Verdict{"", "", oauth.VerdictNotice, "", oauth.VerdictWarning, oauth.VerdictSwitchOff}, news)
+			require.Equal(t, []oauth.IssuanceVerdict{"", "", oauth.VerdictNotice, "", oauth.VerdictWarning, oauth.VerdictSwitchOff}, news)
 			history := b.history(c)
 			require.Len(t, history, 3)
 			require.Equal(t, 2, history[0].Used)
@@ -492,15 +549,15 @@ func episodes() map[string]func(*testing.T, *bench) {
 			for day := range 5 {
 				b.wastes(c, 3, noon().Add(time.Duration(day)*23*time.Hour))
 			}
-			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice}, b.verdicts(c))
+			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice}, b.verdicts(c))
 		},
 		"end with a day without waste": func(t *testing.T, b *bench) {
 			c := b.client()
 			b.wastes(c, 3, noon())
 			b.wastes(c, 3, noon().Add(23*time.Hour))
-			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice}, b.verdicts(c))
+			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice}, b.verdicts(c))
 			b.wastes(c, 3, noon().Add(48*time.Hour))
-			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictNotice}, b.verdicts(c))
+			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictNotice}, b.verdicts(c))
 		},
 		"end with a reactivation, and counting begins anew": func(t *testing.T, b *bench) {
 			c := b.client()
@@ -517,7 +574,7 @@ func episodes() map[string]func(*testing.T, *bench) {
 			}
 			_, tally := b.asks(c, noon(), meter())
 			require.Equal(t, oauth.SwitchedOff, tally.Outcome)
-			require.Equal(t, []oauth.Verdict{
+			require.Equal(t, []oauth.IssuanceVerdict{
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff, oauth.VerdictReactivation,
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff,
 			}, b.verdicts(c), "the record stays")
@@ -907,22 +964,6 @@ func disablings() map[string]func(*testing.T, *bench) {
 			f := b.issueTo(oauth.Client{ID: c.ID, OwnerID: person.ID}, start())
 			b.access(f.Access, start())
 			b.rotate(f, f.Refresh, start())
-		},
-	}
-}
-
-// Of an application that was not approved, or is gone, nothing is accepted.
-func statuses() map[string]func(*testing.T, *bench) {
-	return map[string]func(*testing.T, *bench){
-		"other than active and off stop tokens": func(t *testing.T, b *bench) {
-			c := b.client()
-			f := b.issueTo(c, start())
-			b.deletes(c)
-			b.noAccess(f.Access, start())
-			rotated, err := b.Rotate(t.Context(), b.rotation(f, f.Refresh, start()))
-			require.NoError(t, err)
-			require.Equal(t, oauth.Withheld, rotated.Outcome)
-			require.Equal(t, oauth.Tally{Outcome: oauth.NotUsable}, rotated.Tally)
 		},
 	}
 }

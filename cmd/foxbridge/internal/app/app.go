@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type Options struct {
 	Registry *prometheus.Registry // the App's own: it takes the names of its metrics
 	Version  string               // of the program, for the metrics
 	Now      func() time.Time     // the clock; nil: time.Now
+	Switcher Switcher             // what alerts switch applications by; nil: the record's own
 }
 
 // App is a bridge. Start it once; Stop it always.
@@ -37,6 +39,7 @@ type App struct {
 	log *slog.Logger
 
 	record   *Record
+	limits   *limits
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
 	link     *mqtt.Link
@@ -69,7 +72,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(o)
+	m, err := newMetrics(o, cfg.IssuanceSeries)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -82,15 +85,21 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.onStop(func(context.Context) error { return a.public.release() })
-	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: authorizationObserver{m, o.Logger}, devices: m, commits: m.Committed}, now: now, log: o.Logger,
-	})
+	a.limits, err = newLimits(ctx, cfg, m, now, o.Logger)
 	if err != nil {
 		return nil, errors.Join(err, a.public.release())
 	}
+	a.onStop(a.limits.close)
+	a.record, err = openRecord(ctx, cfg, recordOptions{
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: authorizationObserver{m, o.Logger}, devices: m, commits: m.Committed},
+		limits: a.limits, now: now, log: o.Logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, a.limits.close(ctx), a.public.release())
+	}
 	a.onStop(a.closeRecord)
 	if err := a.connect(o, now); err != nil {
-		return nil, errors.Join(err, a.record.Close(), a.public.release())
+		return nil, errors.Join(err, a.record.Close(), a.limits.close(ctx), a.public.release())
 	}
 	return a, nil
 }
@@ -103,8 +112,8 @@ func clock(now func() time.Time) func() time.Time {
 	return func() time.Time { return now().UTC().Truncate(time.Microsecond) }
 }
 
-func newMetrics(o Options) (*metrics.Metrics, error) {
-	m, err := metrics.New(o.Registry)
+func newMetrics(o Options, series int) (*metrics.Metrics, error) {
+	m, err := metrics.New(o.Registry, metrics.Options{Series: series})
 	if err != nil {
 		return nil, err
 	}
@@ -128,18 +137,29 @@ func (a *App) connect(o Options, now func() time.Time) error {
 		return err
 	}
 	a.record.Devices.SetSender(a.link)
-	public, err := publicHandler(a.cfg, a.record, a.metrics, now, a.log)
+	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
 	if err != nil {
 		return err
 	}
 	a.public.handle(public)
 	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, a.log)
-	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.cfg.PProf, a.log))
+	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(o.Switcher), a.cfg.PProf, a.log))
 	return a.metrics.Watch(metrics.Gauges{
 		UnitsOnline:   a.unitsOnline,
 		PasswordQueue: func() float64 { return float64(a.record.passwords.Stats().Waiting) },
 		PasswordBusy:  func() float64 { return float64(a.record.passwords.Stats().Busy) },
 	})
+}
+
+// alerts receives those of Alertmanager; nil if there is no alert-token.
+func (a *App) alerts(s Switcher) http.Handler {
+	if s == nil {
+		s = recordSwitcher{a.record.OAuth}
+	}
+	if a.cfg.AlertToken == "" {
+		return nil
+	}
+	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: s, observe: a.metrics.AlertReceived, log: a.log}}
 }
 
 // gatekeeper lets units in by the record.
@@ -195,7 +215,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startBroker, a.startLink, a.startSweep, a.startPublic,
+		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startSweep, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -276,7 +296,7 @@ func (a *App) startSweep(context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.record.sweep(ctx, a.log)
+		a.sweep(ctx)
 	}()
 	a.onStop(func(context.Context) error {
 		cancel()

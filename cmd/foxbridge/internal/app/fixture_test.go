@@ -49,18 +49,21 @@ type bridge struct {
 	client *http.Client
 }
 
-func newBridge(t testing.TB, cfg config.Config) (*app.App, *transcript, error) {
+// newBridge makes an App, whose alerts come to the Switcher if one is given.
+func newBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) (*app.App, *transcript, error) {
 	t.Helper()
 	log := &transcript{}
-	a, err := app.New(t.Context(), cfg, app.Options{
-		Logger: app.NewLogger(log, "text", cfg.LogLevel), Registry: prometheus.NewRegistry(), Version: "test",
-	})
+	options := app.Options{Logger: app.NewLogger(log, "text", cfg.LogLevel), Registry: prometheus.NewRegistry(), Version: "test"}
+	for _, s := range alerts {
+		options.Switcher = s
+	}
+	a, err := app.New(t.Context(), cfg, options)
 	return a, log, err
 }
 
-func startBridge(t testing.TB, cfg config.Config) *bridge {
+func startBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) *bridge {
 	t.Helper()
-	a, log, err := newBridge(t, cfg)
+	a, log, err := newBridge(t, cfg, alerts...)
 	require.NoError(t, err)
 	require.NoError(t, a.Start(t.Context()))
 	b := &bridge{App: a, log: log, client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}

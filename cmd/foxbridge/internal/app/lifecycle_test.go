@@ -127,7 +127,7 @@ func TestStopFinishesTheCommandsThatWereAccepted(t *testing.T) {
 func TestStopUnderLoadTellsNoLie(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, cfg config.Config) {
-		cfg.SecurityBudget, cfg.CommandBudget = 0, 0
+		cfg.LimitAPI, cfg.LimitAlarm = 0, 0
 		b := startBridge(t, cfg)
 		h := b.furnish(t)
 		const callers = 16
@@ -357,6 +357,34 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	} {
 		require.Contains(t, text, line)
 	}
+}
+
+// Limits that are shared are in the database: the next bridge knows them too.
+func TestSharedLimitsAreInTheDatabase(t *testing.T) {
+	t.Parallel()
+	cfg := databases()["postgres"](t)
+	cfg.LimitsShared, cfg.LimitAPI = true, 2
+	first := startBridge(t, cfg)
+	h := first.furnish(t)
+	sites := func(b *bridge) (int, http.Header, string) {
+		r, err := http.NewRequest(http.MethodGet, b.url("/v2/client/site/items"), nil)
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+h.token)
+		return b.do(t, r)
+	}
+	for range 2 {
+		status, _, body := sites(first)
+		require.Equal(t, http.StatusOK, status, body)
+	}
+	require.NoError(t, first.Stop(t.Context()))
+	second := startBridge(t, cfg)
+	status, header, body := sites(second)
+	require.Equal(t, http.StatusTooManyRequests, status, body)
+	require.Contains(t, header.Get("RateLimit"), `"api";r=0;t=`)
+	require.NotEmpty(t, header.Get("Retry-After"))
+	_, text := second.get(t, second.operator("/metrics"))
+	require.Contains(t, text, `foxbridge_limit_refused_total{policy="api"} 1`)
+	require.Contains(t, text, `foxbridge_limit_unanswered_total 0`)
 }
 
 func TestProfilesAreServedOnlyIfSwitchedOn(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"github.com/foxbridge/foxbridge/internal/limit"
 )
 
 // maxBody bounds the body of a request, in bytes.
@@ -22,8 +24,9 @@ const maxBody = 64 << 10
 // at a time works on it.
 type exchange struct {
 	id       string
-	route    string // template of the route, "unmatched" without one
-	clientID string // of the caller, once the token was checked
+	route    string        // template of the route, "unmatched" without one
+	clientID string        // of the caller, once the token was checked
+	limits   []limit.State // that the caller was counted by; see noteLimit
 }
 
 type exchangeKey struct{}
@@ -34,22 +37,26 @@ func exchangeOf(ctx context.Context) *exchange {
 	return e
 }
 
+// begun is told that the header of the answer to a request is about to be sent, and
+// may add to it.
+type begun func(r *http.Request, e *exchange, header http.Header)
+
 // answered is told each request that was answered.
 type answered func(route, method string, code int, took time.Duration)
 
 // observed wraps the public listener's handler: it gives each request an id and a bound for its
-// body, turns a panic into an answer, and when the answer is written logs one line
-// and tells the observer. The line never holds a query, a header or a body: they
+// body, turns a panic into an answer, lets begin add to the header of every answer, and
+// when that is written logs one line and tells the observer. The line never holds a query, a header or a body: they
 // carry tokens.
-func observed(next http.Handler, remote func(*http.Request) string, log *slog.Logger, tell answered) http.Handler {
+func observed(next http.Handler, remote func(*http.Request) string, log *slog.Logger, begin begun, tell answered) http.Handler {
 	next = recovered(next, log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		e := &exchange{id: requestID(r), route: "unmatched"}
 		ctx := context.WithValue(r.Context(), exchangeKey{}, e)
-		out := &recorder{ResponseWriter: w}
-		out.Header().Set("X-Request-Id", e.id)
 		r = r.WithContext(ctx)
+		out := &recorder{ResponseWriter: w, begin: func() { begin(r, e, w.Header()) }}
+		out.Header().Set("X-Request-Id", e.id)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		defer func() {
 			took := time.Since(began)
@@ -61,6 +68,9 @@ func observed(next http.Handler, remote func(*http.Request) string, log *slog.Lo
 				slog.String("client_id", e.clientID), slog.String("remote", remote(r)))
 		}()
 		next.ServeHTTP(out, r)
+		if out.status == 0 { // net/http answers for who has written nothing
+			out.begin()
+		}
 	})
 }
 
@@ -128,7 +138,8 @@ func routed(next http.Handler) http.Handler {
 // recorder notes the status and the size of an answer.
 type recorder struct {
 	http.ResponseWriter
-	status int // zero until the header is written
+	begin  func() // called once, before the header is written
+	status int    // zero until the header is written
 	bytes  int64
 }
 
@@ -138,6 +149,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 { // 1xx come before the answer
 		w.status = status
+		w.begin()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -145,6 +157,7 @@ func (w *recorder) WriteHeader(status int) {
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
+		w.begin()
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)

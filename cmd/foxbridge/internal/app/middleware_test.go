@@ -25,6 +25,9 @@ type told struct {
 // end is the other end of a request's connection.
 func end(r *http.Request) string { return addressBehind(nil)(r).String() }
 
+// adding is what is added to the header of every answer.
+func adding(_ *http.Request, e *exchange, header http.Header) { header.Add("Added", e.route) }
+
 // exchangeOnce serves one request through the middleware of the public API, and
 // gives the answer, the log and what the observer was told.
 func exchangeOnce(t *testing.T, r *http.Request, handler http.HandlerFunc) (*httptest.ResponseRecorder, string, told) {
@@ -35,12 +38,13 @@ func exchangeOnce(t *testing.T, r *http.Request, handler http.HandlerFunc) (*htt
 	routes.Use(routed)
 	routes.HandleFunc("/v2/site/{site}/security", handler)
 	routes.HandleFunc("/v2/site/{site}/security/", handler)
-	h := observed(routes, end, NewLogger(&log, "json", "debug"), func(route, method string, code int, took time.Duration) {
+	h := observed(routes, end, NewLogger(&log, "json", "debug"), adding, func(route, method string, code int, took time.Duration) {
 		require.GreaterOrEqual(t, took, time.Duration(0))
 		seen = told{route, method, code}
 	})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	require.Equal(t, []string{seen.route}, w.Result().Header["Added"], "once, before the header was sent")
 	return w, log.String(), seen
 }
 
@@ -93,7 +97,7 @@ func TestHandlersOwnLogLinesCarryTheRequestID(t *testing.T) {
 	logger := NewLogger(&log, "text", "info").With("part", "house").WithGroup("g")
 	h := observed(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		logger.InfoContext(r.Context(), "working")
-	}), end, slog.New(slog.DiscardHandler), func(string, string, int, time.Duration) {})
+	}), end, slog.New(slog.DiscardHandler), adding, func(string, string, int, time.Duration) {})
 	h.ServeHTTP(httptest.NewRecorder(), request("GET", "/", map[string]string{"X-Request-Id": "id-1"}))
 	require.Contains(t, log.String(), "request_id=id-1")
 
@@ -180,7 +184,7 @@ func TestPanicAfterTheHeaderBreaksTheAnswerOff(t *testing.T) {
 		_, err := io.WriteString(w, "half")
 		require.NoError(t, err)
 		panic("in the middle")
-	}), end, slog.New(slog.DiscardHandler), func(string, string, int, time.Duration) {}))
+	}), end, slog.New(slog.DiscardHandler), adding, func(string, string, int, time.Duration) {}))
 	t.Cleanup(server.Close)
 	response, err := http.Get(server.URL)
 	if err != nil {

@@ -15,12 +15,24 @@ type authorizationObserver struct {
 	log *slog.Logger
 }
 
-// Judged logs a verdict on an application. One that ends its use is a warning.
-func (o authorizationObserver) Judged(clientID, verdict string) {
-	level := slog.LevelInfo
-	if verdict == string(oauth.VerdictSwitchOff) {
-		level = slog.LevelWarn
+// Judged implements oauth.Observer. The policy judges personal applications alone.
+func (o authorizationObserver) Judged(clientID, verdict, rule string) {
+	shadow := verdict == string(oauth.VerdictShadow)
+	judgement := metrics.Judgement{Verdict: metrics.Verdict(verdict), Rule: rule}
+	if shadow {
+		judgement.Verdict = metrics.SwitchOff
 	}
-	o.log.LogAttrs(context.Background(), level, "verdict on an application",
-		slog.String("client_id", clientID), slog.String("verdict", verdict))
+	o.Metrics.Judged(metrics.Personal, judgement, shadow)
+	o.log.LogAttrs(context.Background(), slog.LevelInfo, "verdict on an application",
+		slog.String("client_id", clientID), slog.String("verdict", verdict), slog.String("rule", rule))
+}
+
+// Switched implements oauth.Observer.
+func (o authorizationObserver) Switched(clientID string, off bool, by string) {
+	o.Metrics.Switched(off, by)
+	level, message := slog.LevelInfo, "application reactivated"
+	if off {
+		level, message = slog.LevelWarn, "application switched off"
+	}
+	o.log.LogAttrs(context.Background(), level, message, slog.String("client_id", clientID), slog.String("by", by))
 }

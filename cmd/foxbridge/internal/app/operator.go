@@ -24,8 +24,9 @@ type probe struct {
 	failing func(context.Context) string // empty if it works
 }
 
-// operatorHandler serves the operator's listener.
-func operatorHandler(gatherer prometheus.Gatherer, probes []probe, withPProf bool, log *slog.Logger) http.Handler {
+// operatorHandler serves the operator's listener. alerts is what receives them; nil if
+// nothing does.
+func operatorHandler(gatherer prometheus.Gatherer, probes []probe, alerts http.Handler, withPProf bool, log *slog.Logger) http.Handler {
 	routes := http.NewServeMux()
 	routes.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
@@ -37,6 +38,9 @@ func operatorHandler(gatherer prometheus.Gatherer, probes []probe, withPProf boo
 		_, _ = w.Write([]byte("ok\n")) // who asked is gone: nobody is left to tell
 	})
 	routes.HandleFunc("GET /readyz", readiness(probes, log))
+	if alerts != nil {
+		routes.Handle("/alerts", alerts)
+	}
 	if withPProf {
 		routes.HandleFunc("GET /debug/pprof/", pprof.Index)
 		routes.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

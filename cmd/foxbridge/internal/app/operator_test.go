@@ -19,7 +19,7 @@ func saying(what string) func(context.Context) string {
 // ask makes one request of an operator's listener with these probes.
 func ask(t *testing.T, method, path string, probes ...probe) *httptest.ResponseRecorder {
 	t.Helper()
-	h := operatorHandler(prometheus.NewRegistry(), probes, false, slog.New(slog.DiscardHandler))
+	h := operatorHandler(prometheus.NewRegistry(), probes, nil, false, slog.New(slog.DiscardHandler))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 	return w
@@ -58,4 +58,5 @@ func TestOperatorsListenerIsReadOnly(t *testing.T) {
 		require.Equal(t, http.StatusMethodNotAllowed, ask(t, "POST", path).Code, path)
 	}
 	require.Equal(t, http.StatusNotFound, ask(t, "GET", "/").Code)
+	require.Equal(t, http.StatusNotFound, ask(t, "POST", "/alerts").Code, "without an alert-token")
 }

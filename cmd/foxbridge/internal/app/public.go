@@ -22,18 +22,29 @@ import (
 
 // publicHandler is what people and applications reach: the authorization server with
 // its pages, and the house, in one router.
-func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (http.Handler, error) {
+func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (http.Handler, error) {
+	routes, err := publicRoutes(cfg, r, l, m, now, log)
+	if err != nil {
+		return nil, err
+	}
 	address := addressBehind(cfg.Proxies())
-	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address})
+	remote := func(r *http.Request) string { return address(r).String() }
+	return observed(oauthhttp.CrossOrigin(routes), remote, log, l.write, m.RequestServed), nil
+}
+
+func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*mux.Router, error) {
+	address := addressBehind(cfg.Proxies())
+	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
 	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
-		Service: r.OAuth, Logger: log, Address: address, Sites: sitesOf(r.Devices),
-		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"),
+		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
+		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"), SignUp: cfg.SignUp,
 	})
 	if err != nil {
 		return nil, err
 	}
 	house := devicehttp.New(devicehttp.Options{
 		Service: r.Devices, Caller: callerBy(authorization), Now: now, Logger: log, CommandGet: cfg.CommandGet,
+		Limits: l.of(r.OAuth),
 	})
 	routes := mux.NewRouter()
 	routes.UseEncodedPath() // an encoded slash is no slash
@@ -42,8 +53,8 @@ func publicHandler(cfg config.Config, r *Record, m *metrics.Metrics, now func() 
 	authorization.Register(routes)
 	pages.Register(routes)
 	house.Register(routes)
-	remote := func(r *http.Request) string { return address(r).String() }
-	return observed(oauthhttp.CrossOrigin(routes), remote, log, m.RequestServed), nil
+	routes.NotFoundHandler = pages.NotFound(routes.NotFoundHandler)
+	return routes, nil
 }
 
 // sitesOf lists the homes at which a person can let an application in.
@@ -66,19 +77,26 @@ func callerBy(authorization *oauthhttp.Handler) func(*http.Request) (devices.Cal
 	return func(r *http.Request) (devices.Caller, error) {
 		access, err := authorization.Caller(r)
 		if refusal, is := errors.AsType[*oauth.Error](err); is {
+			noteClient(r, refusal.ClientID)
 			return devices.Caller{}, &devicehttp.AuthError{
 				Status: oauthhttp.BearerStatus(refusal), Code: refusal.Code,
 				Description: refusal.Description, Challenge: authorization.WWWAuthenticate(refusal),
-				URI: refusal.URI, Explanation: oauthhttp.Explain(refusal),
+				RetryAfter: refusal.RetryAfter,
+				URI:        refusal.URI, Explanation: oauthhttp.Explain(refusal),
 			}
 		}
 		if err != nil {
 			return devices.Caller{}, err
 		}
-		if e := exchangeOf(r.Context()); e != nil {
-			e.clientID = access.ClientID
-		}
+		noteClient(r, access.ClientID)
 		return callerOf(access), nil
+	}
+}
+
+// noteClient notes which application sent r.
+func noteClient(r *http.Request, clientID string) {
+	if e := exchangeOf(r.Context()); e != nil {
+		e.clientID = clientID
 	}
 }
 

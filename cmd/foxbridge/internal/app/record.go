@@ -70,13 +70,21 @@ type observers struct {
 
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
-	issuer string // empty: nobody is authorized by this process
-	tell   observers
-	now    func() time.Time
-	log    *slog.Logger
+	issuer  string // empty: nobody is authorized by this process
+	sealKey []byte // nil: as oauth.Options has it
+	tell    observers
+	limits  *limits // nil: there are none
+	now     func() time.Time
+	log     *slog.Logger
 }
 
 func openRecord(ctx context.Context, cfg config.Config, o recordOptions) (*Record, error) {
+	if o.issuer != "" { // an administrator's command seals nothing
+		var err error
+		if o.sealKey, err = sealKey(cfg, o.log); err != nil {
+			return nil, err
+		}
+	}
 	db, err := openDatabase(ctx, cfg, o.tell.commits)
 	if err != nil {
 		return nil, err
@@ -93,9 +101,14 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	if err != nil {
 		return nil, err
 	}
+	var admit oauth.Admit
+	var budget devices.Budget
+	if o.limits != nil {
+		admit, budget = o.limits.Admit, o.limits
+	}
 	authorization, err := oauth.New(oauth.Options{
-		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now,
-		Issuer: o.issuer, Scopes: devices.Scopes(),
+		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
+		Issuer: o.issuer, Scopes: devices.Scopes(), SealKey: o.sealKey,
 		Mode: oauth.Mode(cfg.IssuanceMode), Lever: oauth.Lever(cfg.IssuanceLever),
 		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay},
 	})
@@ -106,14 +119,14 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 		OAuth: authorization,
 		Devices: devices.New(devices.Options{
 			Store: db.devices, Now: o.now, Logger: o.log, Observer: o.tell.devices,
-			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth,
-			CommandBudget: perMinute(cfg.CommandBudget), SecurityBudget: perMinute(cfg.SecurityBudget),
+			Wait: cfg.CommandWait, LaneDepth: cfg.LaneDepth, Budget: budget,
+			Keep: devices.Keep{
+				Interval: cfg.MeasurementInterval, Raw: cfg.MeasurementRaw, Measurements: cfg.MeasurementKeep, History: cfg.HistoryKeep,
+			},
 		}),
 		passwords: passwords, ping: db.ping, claim: db.claim, close: db.close,
 	}, nil
 }
-
-func perMinute(n int) devices.Budget { return devices.Budget{Burst: n, PerMinute: n} }
 
 // database is one of the two kinds, with the stores on it.
 type database struct {

@@ -13,11 +13,11 @@ const (
 
 // sweep ends what was left behind and deletes what has expired, at once and then
 // every minute until ctx ends. What a sweep leaves, the next one takes.
-func (r *Record) sweep(ctx context.Context, log *slog.Logger) {
+func (a *App) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
-		r.sweepOnce(ctx, log)
+		a.sweepOnce(ctx)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -26,14 +26,17 @@ func (r *Record) sweep(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-func (r *Record) sweepOnce(ctx context.Context, log *slog.Logger) {
+func (a *App) sweepOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
 	defer cancel()
-	if _, err := r.OAuth.Sweep(ctx); err != nil {
-		logSweep(ctx, log, "sweep of tokens failed", err)
+	if _, err := a.record.OAuth.Sweep(ctx); err != nil {
+		logSweep(ctx, a.log, "sweep of tokens failed", err)
 	}
-	if err := r.Devices.Sweep(ctx); err != nil {
-		logSweep(ctx, log, "sweep of commands failed", err)
+	if err := a.record.Devices.Sweep(ctx); err != nil {
+		logSweep(ctx, a.log, "sweep of homes failed", err)
+	}
+	if err := a.limits.sweep(ctx); err != nil {
+		logSweep(ctx, a.log, "sweep of limits failed", err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -35,29 +36,43 @@ type Config struct {
 	HTTP      string `key:"http" default:"127.0.0.1:8080" format:"address" doc:"Address of the public HTTP API, as host:port. An empty host means all interfaces, port 0 lets the system choose; the address taken is logged."`
 	PublicURL string `key:"public-url" format:"public-url" doc:"Address under which people and applications reach the public listener, such as https://home.example.com, without a path. Applications know the authorization server by it, so it stays as it is. Plain http is for this machine's own loopback; with https cookies are Secure and browsers are told to come by https alone. Empty means http:// and the address that was taken."`
 	MQTT      string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
-	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. It asks for no credentials, so keep it off public networks."`
+	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. But for /alerts, which is there with an alert-token alone, it asks for no credentials, so keep it off public networks."`
 
-	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database; it is created with mode 0700. Not used with PostgreSQL."`
+	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database and of seal.key; it is created with mode 0700. With PostgreSQL and seal-key it is not used."`
 	DatabaseURL string `key:"database-url" format:"dsn" secret:"true" doc:"Where the record is kept. Empty means foxbridge.db in the data directory; sqlite:PATH is another SQLite file; postgres://USER:PASSWORD@HOST/NAME is PostgreSQL. A SQLite database is migrated at start, a PostgreSQL database by the command migrate."`
+	SealKey     string `key:"seal-key" format:"seal-key" secret:"true" doc:"Key that encrypts what must be read back, such as the secrets of authenticator apps: 64 hex digits, the same for all bridges of a database. Empty means that one is drawn once and kept as seal.key in the data directory. Without it authenticator apps have to be set up anew, so keep a copy of it, apart from those of the database."`
 
 	BridgeID    string        `key:"bridge-id" default:"bridge" format:"bridge-id" doc:"Name of this process in the topics at which units answer: 1 to 32 of a-z, 0-9 and -. Processes that share a broker need different names."`
 	CommandWait time.Duration `key:"command-wait" default:"8s" min:"1s" max:"9s" doc:"How long an HTTP request waits for the unit's own acknowledgement before it is answered 504. Widespread clients give up after 10s."`
 	CommandGet  bool          `key:"command-get" default:"true" doc:"Whether commands are accepted by GET as well as by POST, as several existing clients send them. A GET needs the token in the request like any other."`
 	LaneDepth   int           `key:"lane-depth" default:"16" min:"1" max:"1000" doc:"How many commands to one device may be under way or waiting before the next is answered 429."`
 
-	CommandBudget  int `key:"command-budget" default:"120" min:"0" max:"100000" doc:"How many commands a minute one application may give for one person, the alarm's not counted, before the next is answered 429; as many may come at once. 0 means no limit."`
-	SecurityBudget int `key:"security-budget" default:"30" min:"0" max:"100000" doc:"The same for arming and disarming alone, so that a spent budget never locks a person out of the alarm. 0 means no limit."`
+	LimitAPI             int  `key:"limit-api" default:"1200" min:"0" max:"1000000" doc:"How many requests a minute one application may send for one person before the next is answered 429; as many may come at once, and what was spent comes back evenly. Requests that set the alarm are counted apart, so that the others never keep anybody out of it. The pages of a person who is signed in count as one more application. 0 means no limit, here and below."`
+	LimitCommands        int  `key:"limit-commands" default:"120" min:"0" max:"1000000" doc:"How many commands a minute one application may give for one person, the alarm's not counted. A repeat that joins an earlier command costs nothing."`
+	LimitAlarm           int  `key:"limit-alarm" default:"30" min:"0" max:"1000000" doc:"The same for arming and disarming alone, so that a spent budget never locks a person out of the alarm."`
+	LimitTokenPersonal   int  `key:"limit-token-personal" default:"1200" min:"0" max:"1000000" doc:"How many requests a minute one personal application may send with its own credentials: for tokens, their introspection and revocation. Only a client that has authenticated is counted."`
+	LimitTokenCommercial int  `key:"limit-token-commercial" default:"12000" min:"0" max:"1000000" doc:"The same for one commercial application, which may have 100,000 users whose tokens are renewed each hour. Of one that has no secret, each address is counted by itself."`
+	LimitAddress         int  `key:"limit-address" default:"600" min:"0" max:"1000000" doc:"How many requests a minute may come from one address, of IPv6 from one /64, for which nobody has authenticated: pages without a sign-in, and requests whose credentials are wrong. Whoever does authenticate is not kept out by others at the same address. See trusted-proxies."`
+	LimitsShared         bool `key:"limits-shared" default:"false" doc:"Where the limits are counted: false means in this process, true means in the PostgreSQL database, for bridges that share one. When that gives no answer in time, requests are permitted."`
+
+	MeasurementInterval time.Duration `key:"measurement-interval" default:"1m" min:"1s" max:"1h" doc:"Of what a sensor measures, one value is kept for each interval, the last."`
+	MeasurementRaw      time.Duration `key:"measurement-raw" default:"336h" min:"24h" max:"87600h" doc:"How long each of those values is kept. After that the mean of its hour stands for it (of a light level the last)."`
+	MeasurementKeep     time.Duration `key:"measurement-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long measurements are kept at all."`
+	HistoryKeep         time.Duration `key:"history-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long the history of a home is kept."`
 
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 
-	IssuanceMode  string `key:"issuance-mode" default:"enforce" oneof:"enforce shadow off" doc:"What is done about wasteful access tokens: one is wasteful if the same application and person held another one with more than five minutes left when it was issued. enforce switches a personal application off when it asks for more of them than it is allowed; shadow counts and records what enforce would have done; off does not count."`
-	IssuanceLever string `key:"issuance-lever" default:"off" oneof:"off drain" doc:"How an application is switched off. Either way it gets no new tokens; with off its live ones are refused at once, with drain its access tokens work until they expire."`
-	IssuanceHour  int    `key:"issuance-hour" default:"20" min:"0" max:"1000000" doc:"How many wasteful access tokens a personal application is issued in a rolling hour; it is switched off when it asks for another one. 0 means no limit. foxbridge app limits gives one application its own."`
-	IssuanceDay   int    `key:"issuance-day" default:"100" min:"0" max:"1000000" doc:"The same for a rolling day."`
+	IssuanceMode   string `key:"issuance-mode" default:"enforce" oneof:"enforce shadow off" doc:"What is done about wasteful access tokens: one is wasteful if the same application and person held another one with more than five minutes left when it was issued. enforce switches a personal application off when it asks for more of them than it is allowed; shadow counts and records what enforce would have done; off does not count."`
+	IssuanceLever  string `key:"issuance-lever" default:"off" oneof:"off drain" doc:"How an application is switched off. Either way it gets no new tokens; with off its live ones are refused at once, with drain its access tokens work until they expire."`
+	IssuanceHour   int    `key:"issuance-hour" default:"20" min:"0" max:"1000000" doc:"How many wasteful access tokens a personal application is issued in a rolling hour; it is switched off when it asks for another one. 0 means no limit. foxbridge app limits gives one application its own."`
+	IssuanceDay    int    `key:"issuance-day" default:"100" min:"0" max:"1000000" doc:"The same for a rolling day."`
+	IssuanceSeries int    `key:"issuance-series" default:"200" min:"1" max:"10000" doc:"How many applications, the busiest ones, have series of their own in the metrics of issued tokens; the rest are summed as client_id other."`
+	AlertToken     string `key:"alert-token" default:"" format:"bearer" secret:"true" doc:"What Alertmanager's webhook has to show as its bearer token at /alerts on the operator's listener, where an alert switches an application off or on: 16 to 200 letters, digits and -._~+/. Empty means that there is no such path."`
 
 	HTTPConnections int    `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
-	TrustedProxies  string `key:"trusted-proxies" default:"" format:"networks" doc:"Networks of reverse proxies whose X-Forwarded-For is believed, as addresses or CIDR with commas between. Failed sign-ins are counted by a client's address: behind a proxy that is not named here, everybody has the same."`
+	SignUp          bool   `key:"sign-up" default:"false" doc:"Whether people can make themselves an account on the page /signup. Nobody checks whether an e-mail address is theirs, and the page tells which ones have an account. Without it there is no such page, and accounts are made by the command user add."`
+	TrustedProxies  string `key:"trusted-proxies" default:"" format:"networks" doc:"Networks of reverse proxies whose X-Forwarded-For is believed, as addresses or CIDR with commas between. Failed sign-ins, and requests of limit-address, are counted by a client's address: behind a proxy that is not named here, everybody has the same."`
 
 	MQTTConnections int `key:"mqtt-connections" default:"10000" min:"1" max:"1000000" doc:"How many MQTT connections of units are held at the same time; more are refused."`
 
@@ -125,7 +140,15 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: %w", k.Name, err)
 		}
 	}
-	return nil
+	return c.checkShared()
+}
+
+func (c Config) checkShared() error {
+	which, err := c.Database()
+	if err == nil && c.LimitsShared && which.Postgres == "" {
+		return errors.New("limits-shared: limits can be shared through PostgreSQL only, and database-url names none")
+	}
+	return err
 }
 
 // parse reads the text of a setting into v, a field of Config. Its errors, as those
@@ -197,8 +220,16 @@ func checkFormat(format string, v reflect.Value) error {
 		if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(v.String()) {
 			return fmt.Errorf("%q is not 1 to 32 of a-z, 0-9 and -", v.String())
 		}
+	case "bearer":
+		if s := v.String(); s != "" && !regexp.MustCompile(`^[A-Za-z0-9._~+/-]{16,200}=*$`).MatchString(s) {
+			return errors.New("the value is not 16 to 200 letters, digits and -._~+/")
+		}
 	case "public-url":
 		return checkPublicURL(v.String())
+	case "seal-key":
+		if _, err := (Config{SealKey: v.String()}).SealKeyBytes(); err != nil {
+			return err
+		}
 	case "networks":
 		if _, err := parseNetworks(v.String()); err != nil {
 			return err
@@ -279,6 +310,21 @@ func parseNetworks(list string) ([]netip.Prefix, error) {
 		networks = append(networks, network.Masked())
 	}
 	return networks, nil
+}
+
+// sealKeySize is the length of SealKey in bytes.
+const sealKeySize = 32
+
+// SealKeyBytes reads SealKey; nil if it is empty. The error does not repeat it.
+func (c Config) SealKeyBytes() ([]byte, error) {
+	if c.SealKey == "" {
+		return nil, nil
+	}
+	key, err := hex.DecodeString(c.SealKey)
+	if err != nil || len(key) != sealKeySize {
+		return nil, errors.New("the value is not 64 hex digits")
+	}
+	return key, nil
 }
 
 func isPath(s string) bool { return s != "" && !strings.ContainsRune(s, 0) }

@@ -53,11 +53,26 @@ func TestDefaultsAreValid(t *testing.T) {
 	want := config.Config{
 		HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", Operator: "127.0.0.1:9464",
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
-		LaneDepth: 16, CommandBudget: 120, SecurityBudget: 30, PasswordQueue: 64,
-		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		LaneDepth: 16, LimitAPI: 1200, LimitCommands: 120, LimitAlarm: 30, LimitTokenPersonal: 1200, LimitTokenCommercial: 12_000,
+		LimitAddress: 600, PasswordQueue: 64,
+		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, IssuanceSeries: 200, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		MeasurementInterval: time.Minute, MeasurementRaw: 14 * 24 * time.Hour, MeasurementKeep: 365 * 24 * time.Hour, HistoryKeep: 365 * 24 * time.Hour,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
 	}
 	require.Empty(t, cmp.Diff(want, c))
+}
+
+func TestLimitsAreSharedThroughPostgreSQLOnly(t *testing.T) {
+	t.Parallel()
+	for url, refused := range map[string]bool{"": true, "sqlite:x.db": true, "postgres://a@127.0.0.1/b": false} {
+		c, err := load(t, source{args: []string{"--limits-shared", "--database-url=" + url}})
+		require.NoError(t, err)
+		err = c.Validate()
+		require.Equal(t, refused, err != nil, url)
+		if refused {
+			require.ErrorContains(t, err, "limits-shared")
+		}
+	}
 }
 
 func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
@@ -138,6 +153,9 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"wait too short":                   {source{args: []string{"--command-wait=999ms"}}, "--command-wait: 999ms is not within 1s to 9s"},
 		"wait too long":                    {source{args: []string{"--command-wait=9001ms"}}, "--command-wait"},
 		"lane too shallow":                 {source{args: []string{"--lane-depth=0"}}, "--lane-depth"},
+		"no series":                        {source{args: []string{"--issuance-series=0"}}, "--issuance-series: 0 is not within 1 to 10000"},
+		"short alert token":                {source{env: []string{"FOXBRIDGE_ALERT_TOKEN=fifteen-letters"}}, "FOXBRIDGE_ALERT_TOKEN: the value is not 16 to 200 letters"},
+		"alert token with a space":         {source{env: []string{"FOXBRIDGE_ALERT_TOKEN=sixteen or more letters"}}, "FOXBRIDGE_ALERT_TOKEN: the value is not 16 to 200 letters"},
 		"queue negative":                   {source{args: []string{"--password-queue=-1"}}, "--password-queue"},
 		"word that is not one of the list": {source{args: []string{"--log-level=loud"}}, `--log-level: "loud" is not one of debug, info, warn, error`},
 		"address without port":             {source{args: []string{"--http=localhost"}}, "--http"},
@@ -151,6 +169,8 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"proxies that are no networks":     {source{args: []string{"--trusted-proxies=10.0.0.0/8,proxy"}}, "--trusted-proxies"},
 		"postgres that is no URL":          {source{args: []string{"--database-url=postgres://u:p@w@h:x/db"}}, "--database-url: the value is neither"},
 		"file that is not there":           {source{args: []string{"--config=/nowhere/x.yaml"}}, "/nowhere/x.yaml"},
+		"seal key that is short":           {source{args: []string{"--seal-key=0123"}}, "--seal-key: the value is not 64 hex digits"},
+		"seal key that is no hex":          {source{args: []string{"--seal-key=" + strings.Repeat("x", 64)}}, "--seal-key: the value is not 64 hex digits"},
 		"secret file that is not there":    {source{args: []string{"--database-url-file=/nowhere/x"}}, "--database-url-file"},
 	} {
 		t.Run(name, func(t *testing.T) {

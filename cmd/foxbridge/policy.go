@@ -1,0 +1,34 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/foxbridge/foxbridge/metrics"
+)
+
+// policyUsage describes --policy.
+const policyUsage = "YAML `file` of the policy to try. docs/issuance.md tells its form."
+
+// readPolicy reads a policy file; no name is the default policy.
+func readPolicy(path string) (_ metrics.Policy, err error) {
+	if path == "" {
+		return metrics.DefaultPolicy(), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return metrics.Policy{}, fmt.Errorf("read policy: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	text, err := io.ReadAll(io.LimitReader(f, metrics.MaxPolicyFile+1))
+	if err != nil {
+		return metrics.Policy{}, fmt.Errorf("read policy: %w", err)
+	}
+	p, err := metrics.ParsePolicy(text)
+	if err != nil {
+		return metrics.Policy{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foxbridge/foxbridge/metrics"
+)
+
+// issuanceMinute is what an application was issued in a minute, as the record has it.
+type issuanceMinute struct {
+	ClientID, Name, Kind string
+	Minute               int64 // Unix time in seconds, divided by 60
+	Tokens               int   // issued; at least 1
+	Wasteful             int   // of these; a token that was refused was not issued and is in neither
+}
+
+// issuanceMinutes reads the record from a minute on: by client_id, and of a client by
+// the minute, each once. The first error is the last that it gives.
+type issuanceMinutes func(ctx context.Context, from int64) iter.Seq2[issuanceMinute, error]
+
+// rehearsal is what a policy would have done.
+type rehearsal struct {
+	Since       time.Time `json:"since"`
+	Clients     int       `json:"clients"` // that were issued tokens since then
+	Tokens      int       `json:"tokens"`
+	Wasteful    int       `json:"wasteful"`
+	Worst       verdicts  `json:"worst"` // these clients, by the worst verdict
+	SwitchedOff []wouldBe `json:"switched_off"`
+	policy      metrics.Policy
+	client      issuanceMinute // the one that is being replayed; Minute and counts are not its
+	trial       *metrics.Trial // nil before the first client
+	seen        bool           // it was issued something since
+}
+
+// wouldBe is an application that would have been switched off.
+type wouldBe struct {
+	ClientID string    `json:"client_id"`
+	Name     string    `json:"name"`
+	Kind     string    `json:"kind"`
+	At       time.Time `json:"at"`       // to the minute
+	Rule     string    `json:"rule"`     // hour or day
+	Count    int       `json:"count"`    // wasteful tokens in that window, with the one that would have been refused
+	Limit    int       `json:"limit"`    // of that window
+	Token    int       `json:"token"`    // which of its tokens since then would have been refused, from 1
+	Wasteful int       `json:"wasteful"` // which of its wasteful tokens that was
+}
+
+// rehearse replays the record against a policy, as if that had been in force from
+// since on, which is to the minute. What was issued in the day before counts in the
+// windows, as it does when a bridge is given a policy. An application that is switched
+// off stays off: what it was issued later is only in the sums.
+//
+// The record does not tell the order within a minute: tokens that were not wasteful are
+// taken to have come first, as a first token does.
+func rehearse(ctx context.Context, p metrics.Policy, since time.Time, record issuanceMinutes) (rehearsal, error) {
+	r := rehearsal{Since: since.UTC().Truncate(time.Minute), policy: p, SwitchedOff: []wouldBe{}}
+	from := r.Since.Unix() / 60
+	for m, err := range record(ctx, from-metrics.DayMinutes+1) {
+		if err != nil {
+			return rehearsal{}, fmt.Errorf("read what was issued: %w", err)
+		}
+		if err := r.replay(m, from); err != nil {
+			return rehearsal{}, err
+		}
+	}
+	r.finish()
+	return r, nil
+}
+
+func (r *rehearsal) replay(m issuanceMinute, from int64) error {
+	if m.Wasteful < 0 || m.Tokens < m.Wasteful {
+		return fmt.Errorf("the record of %s says of minute %d that %d of %d tokens were wasteful", m.ClientID, m.Minute, m.Wasteful, m.Tokens)
+	}
+	if r.trial == nil || m.ClientID != r.client.ClientID {
+		r.finish()
+		if r.trial != nil && m.ClientID < r.client.ClientID {
+			return errors.New("the record is not in the order of client_id")
+		}
+		r.trial, r.seen = r.policy.Try(m.Kind, m.ClientID), false
+	} else if m.Minute <= r.client.Minute {
+		return fmt.Errorf("the record of %s is not in the order of time", m.ClientID)
+	}
+	r.client = m
+	if m.Minute < from {
+		r.trial.Warm(m.Minute, m.Wasteful)
+		return nil
+	}
+	r.seen = true
+	r.Tokens += m.Tokens
+	r.Wasteful += m.Wasteful
+	for n := range m.Tokens {
+		if r.trial.Off() {
+			break
+		}
+		r.trial.Ask(m.Minute, n >= m.Tokens-m.Wasteful)
+	}
+	return nil
+}
+
+// finish takes down what became of the last client.
+func (r *rehearsal) finish() {
+	if r.trial == nil || !r.seen {
+		return
+	}
+	r.Clients++
+	r.Worst.add(r.trial.Worst.Verdict)
+	if !r.trial.Off() {
+		return
+	}
+	worst := r.trial.Worst
+	r.SwitchedOff = append(r.SwitchedOff, wouldBe{
+		ClientID: r.client.ClientID, Name: r.client.Name, Kind: r.client.Kind,
+		At:   time.Unix(r.trial.SwitchAt*60, 0).UTC(),
+		Rule: worst.Rule, Count: worst.Count, Limit: worst.Limit,
+		Token: r.trial.Tokens + 1, Wasteful: r.trial.Wasted + 1,
+	})
+}
+
+// openIssuance opens the record for a command.
+type openIssuance func(c *cobra.Command) (record issuanceMinutes, closeRecord func() error, err error)
+
+func policyRehearseCommand(p process, open openIssuance) *cobra.Command {
+	var out printer
+	var file, since string
+	c := &cobra.Command{
+		Use:   "rehearse --policy FILE",
+		Short: "Tell whom a policy would have switched off, from the record of what was issued",
+		Long: `Tell whom a policy would have switched off, when, and on which token, from the record of what was
+issued. It is decided by the same code as when tokens are issued. Nothing is changed.`,
+		Args: cobra.NoArgs,
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&file, "policy", "", policyUsage)
+	f.StringVar(&since, "since", "30d", "How far to go back, such as 30d or 12h; 1h to 400d.")
+	recordFlags(f)
+	out.flag(f)
+	required(c, "policy")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		back, err := parsePeriod(since)
+		if err != nil {
+			return fmt.Errorf("--since: %w", err)
+		}
+		policy, err := readPolicy(file)
+		if err != nil {
+			return fmt.Errorf("--policy: %w", err)
+		}
+		return action(func(c *cobra.Command, _ []string) (err error) {
+			record, closeRecord, err := open(c)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeRecord()) }()
+			r, err := rehearse(c.Context(), policy, time.Now().Add(-back), record)
+			if err != nil {
+				return err
+			}
+			return printRehearsal(&out, p.stdout, r)
+		})(c, args)
+	}
+	return c
+}
+
+// parsePeriod reads a duration that may be in days.
+func parsePeriod(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if days, is := strings.CutSuffix(s, "d"); is {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(min(max(n, 0), 1000)) * day
+	}
+	if err != nil || d < time.Hour || d > 400*day {
+		return 0, fmt.Errorf("%q is not a time such as 30d or 12h, from 1h to 400d", s)
+	}
+	return d, nil
+}
+
+func printRehearsal(out *printer, w io.Writer, r rehearsal) error {
+	return out.print(w, r, func(w io.Writer) {
+		if len(r.SwitchedOff) > 0 {
+			fmt.Fprintln(w, "CLIENT_ID\tNAME\tSWITCHED OFF\tRULE\tCOUNT\tLIMIT\tON TOKEN\tON WASTEFUL")
+			for _, a := range r.SwitchedOff {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", a.ClientID, a.Name, a.At.Format("2006-01-02 15:04Z"), a.Rule, a.Count, a.Limit, a.Token, a.Wasteful)
+			}
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "Since %s: %d applications, %d tokens, %d of them wasteful.\n", r.Since.Format(time.RFC3339), r.Clients, r.Tokens, r.Wasteful)
+		fmt.Fprintf(w, "Switched off: %d. Warned: %d. Noticed: %d.\n", r.Worst.SwitchOff, r.Worst.Warning, r.Worst.Notice)
+	})
+}

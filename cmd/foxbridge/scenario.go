@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
+	"github.com/foxbridge/foxbridge/devices"
+)
+
+// scenario is a scenario as the commands print one.
+type scenario struct {
+	ScenarioID int64                `json:"scenario_id"`
+	SiteID     int64                `json:"site_id"`
+	Label      string               `json:"label"`
+	Type       devices.ScenarioType `json:"type"`
+	Enabled    bool                 `json:"enabled"`
+}
+
+func scenarioOf(s devices.Scenario) scenario {
+	return scenario{ScenarioID: s.ID, SiteID: s.SiteID, Label: s.Label, Type: s.Type, Enabled: s.Enabled}
+}
+
+func scenarioAddCommand(p process) *cobra.Command {
+	var out printer
+	var owner, label, kind, rule string
+	var siteID int64
+	var enabled bool
+	var wanted []string
+	c := &cobra.Command{
+		Use:   "add --owner EMAIL --site ID --label LABEL [--type TYPE] --step KIND/OPERATION[:ID]...",
+		Short: "Add a scenario to a home",
+		Args:  cobra.NoArgs,
+	}
+	c.Flags().StringVar(&owner, "owner", "", "E-mail address of the owner for whom it runs.")
+	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	c.Flags().StringVar(&label, "label", "", "How the scenario is called.")
+	c.Flags().StringVar(&kind, "type", string(devices.OnDemand), fmt.Sprintf("What makes it run, one of %v.", devices.ScenarioTypes()))
+	c.Flags().StringVar(&rule, "rule", "{}", "When it runs by itself, as a JSON object.")
+	c.Flags().BoolVar(&enabled, "enabled", true, "Whether it runs by itself.")
+	c.Flags().StringArrayVar(&wanted, "step", nil, "`KIND/OPERATION:ID` of a device, or security/OPERATION for the alarm, once for each, in their order.")
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	required(c, "owner", "site", "label", "step")
+	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+		by, err := personBy(c.Context(), r, owner)
+		if err != nil {
+			return err
+		}
+		steps, err := parseSteps(wanted)
+		if err != nil {
+			return err
+		}
+		added, err := r.Devices.AddScenario(c.Context(), devices.Scenario{
+			SiteID: siteID, Label: label, Type: devices.ScenarioType(kind), Enabled: enabled, Rule: []byte(rule), CreatedBy: by.UserID, Steps: steps,
+		})
+		if err != nil {
+			return err
+		}
+		s := scenarioOf(added)
+		return out.print(p.stdout, s, func(w io.Writer) {
+			fmt.Fprintf(w, "scenario_id\t%d\nsite_id\t%d\nlabel\t%s\ntype\t%s\nenabled\t%t\n", s.ScenarioID, s.SiteID, s.Label, s.Type, s.Enabled)
+		})
+	})
+	return c
+}
+
+func parseSteps(wanted []string) ([]devices.Step, error) {
+	var steps []devices.Step
+	for _, w := range wanted {
+		what, number, numbered := strings.Cut(w, ":")
+		kind, operation, found := strings.Cut(what, "/")
+		var id int64
+		if numbered {
+			var err error
+			if id, err = strconv.ParseInt(number, 10, 64); err != nil {
+				found = false
+			}
+		}
+		if !found {
+			return nil, errors.New("--step is not KIND/OPERATION:ID")
+		}
+		steps = append(steps, devices.Step{Device: devices.Device{ID: id, Kind: devices.Kind(kind)}, Operation: operation})
+	}
+	return steps, nil
+}
+
+func scenarioListCommand(p process) *cobra.Command {
+	var out printer
+	var owner string
+	var siteID int64
+	c := &cobra.Command{Use: "list --owner EMAIL --site ID", Short: "List a home's scenarios", Args: cobra.NoArgs}
+	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner.")
+	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	required(c, "owner", "site")
+	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+		by, err := personBy(c.Context(), r, owner)
+		if err != nil {
+			return err
+		}
+		found, err := r.Devices.Scenarios(c.Context(), devices.Caller{UserID: by.UserID, Unscoped: true}, siteID)
+		if err != nil {
+			return err
+		}
+		var scenarios []scenario
+		for _, s := range found {
+			scenarios = append(scenarios, scenarioOf(s))
+		}
+		return list(&out, p.stdout, scenarios, "SCENARIO_ID\tTYPE\tENABLED\tLABEL", func(s scenario) string {
+			return fmt.Sprintf("%d\t%s\t%t\t%s", s.ScenarioID, s.Type, s.Enabled, s.Label)
+		})
+	})
+	return c
+}
+
+func scenarioRemoveCommand(p process) *cobra.Command {
+	return removeCommand(p, "scenario", func(ctx context.Context, house *devices.Service, siteID, id int64) error {
+		return house.RemoveScenario(ctx, siteID, id)
+	})
+}

@@ -1,0 +1,198 @@
+package devices
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Bounds of scenarios.
+const (
+	scenariosMax = 100 // of a site
+	stepsMax     = 50
+	ruleMax      = 4 << 10 // bytes
+)
+
+// Scenarios lists the site's scenarios, without their steps.
+func (s *Service) Scenarios(ctx context.Context, c Caller, siteID int64) ([]Scenario, error) {
+	row, _ := s.table.row(ListScenarios, "", "")
+	if err := s.admit(c, siteID, row); err != nil {
+		return nil, err
+	}
+	_, list, err := s.store.Scenarios(ctx, c.UserID, siteID)
+	if err != nil {
+		return nil, absent(err, "list scenarios of site %d", siteID)
+	}
+	return list, nil
+}
+
+// PlayScenario gives the commands of a scenario, one after the other, each with a record
+// of its own, and returns what became of each. Whatever its type is, a person may play it. The
+// caller's token must be good for each of its operations, or nothing is done. It costs as much
+// of the budgets as one command, and one of the alarm if it sets that.
+func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest) ([]Part, error) {
+	row, _ := s.table.row(PlayScenario, "", "play")
+	if _, err := keyHash(r.Key); err != nil {
+		return nil, err
+	}
+	site, unit, scenario, err := s.scenario(ctx, c, row, r.SiteID, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]begunPart, len(scenario.Steps))
+	spent := []Kind{Scene}
+	for i, step := range scenario.Steps {
+		operation, known := s.table.operation(kindOf(step.Device), step.Operation)
+		parts[i] = begunPart{row: operation, target: Target{Site: site, Unit: unit, Device: step.Device}}
+		if !known {
+			return nil, fmt.Errorf("play scenario %d of site %d: no operation %s of a %s", r.ID, r.SiteID, step.Operation, kindOf(step.Device))
+		}
+		if err := permit(c, operation); err != nil {
+			return nil, err
+		}
+		if operation.Kind == Security && len(spent) == 1 {
+			spent = append(spent, Security)
+		}
+	}
+	for i, kind := range spent {
+		if err := s.spend(ctx, c, kind); err != nil {
+			for _, kind := range spent[:i] {
+				s.budget.Return(ctx, c, kind)
+			}
+			return nil, err
+		}
+	}
+	list, err := s.together(ctx, c, parts, r, true, spent...)
+	if err != nil {
+		return nil, err
+	}
+	s.tellPlayed(ctx, c, row, site, scenario, list)
+	return list, nil
+}
+
+// tellPlayed writes into the history that somebody played a scenario.
+func (s *Service) tellPlayed(ctx context.Context, c Caller, row Row, site Site, scenario Scenario, parts []Part) {
+	e := Entry{SiteID: site.ID, Type: row.Type, CreatedAt: s.now(), Label: fill(row.Label.In(site.Language), "scenario", scenario.Label, "who", c.who())}
+	open := func(p Part) bool { return p.Err == nil && !p.Command.Outcome.Settled() }
+	switch {
+	case slices.ContainsFunc(parts, func(p Part) bool { return !p.Done() && !open(p) }):
+		e.Label = couldNot(site.Language, c, fill(row.Tried.In(site.Language), "scenario", scenario.Label))
+	case slices.ContainsFunc(parts, open):
+		e.Label += Text{" (not everything is confirmed)", " (tout n’est pas confirmé)"}.In(site.Language)
+	}
+	if err := s.tell(ctx, e); err != nil {
+		// The house has done it, and the answer says what: this must not become a repeat.
+		s.log.ErrorContext(ctx, "scenario not written into the history", "scenario", scenario.ID, "err", err)
+	}
+}
+
+// tell appends entries to histories, also for a caller who has gone away.
+func (s *Service) tell(ctx context.Context, entries ...Entry) error {
+	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	defer cancel()
+	return s.store.Append(write, entries)
+}
+
+// SwitchScenario lets a scenario run by itself, or not. One that only a person plays is
+// refused.
+func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID, scenarioID int64) error {
+	site, _, scenario, err := s.scenario(ctx, c, row, siteID, scenarioID)
+	if err != nil {
+		return err
+	}
+	if scenario.Type == OnDemand {
+		return &Refusal{Code: WrongType, Text: "A scenario on demand does not run by itself: it can be played only"}
+	}
+	if err := s.spend(ctx, c, Scene); err != nil {
+		return err
+	}
+	_, err = s.store.SwitchScenario(ctx, siteID, scenarioID, row.Operation == "enable", Entry{
+		Type: row.Type, CreatedAt: s.now(), Label: fill(row.Label.In(site.Language), "scenario", scenario.Label, "who", c.who()),
+	})
+	if errors.Is(err, ErrNotFound) {
+		return noScenario()
+	}
+	if err != nil {
+		return fmt.Errorf("%s scenario %d of site %d: %w", row.Operation, scenarioID, siteID, err)
+	}
+	return nil
+}
+
+// scenario finds a scenario with which the caller may do what the row is for.
+func (s *Service) scenario(ctx context.Context, c Caller, row Row, siteID, scenarioID int64) (Site, Unit, Scenario, error) {
+	if err := s.admit(c, siteID, row); err != nil {
+		return Site{}, Unit{}, Scenario{}, err
+	}
+	site, unit, scenario, err := s.store.Scenario(ctx, c.UserID, siteID, scenarioID)
+	if errors.Is(err, ErrNoDevice) {
+		return Site{}, Unit{}, Scenario{}, noScenario()
+	}
+	if err != nil {
+		return Site{}, Unit{}, Scenario{}, absent(err, "read scenario %d of site %d", scenarioID, siteID)
+	}
+	return site, unit, scenario, look(site, row)
+}
+
+func noScenario() *Refusal { return &Refusal{Code: NoSuch, Text: "Unknown scenario ID"} }
+
+// AddScenario adds a scenario of 1 to 50 steps to a site. Of the devices of the steps the
+// ID counts, SecurityDevice for the alarm, and the Kind. Bad values are *FieldError.
+func (s *Service) AddScenario(ctx context.Context, scenario Scenario) (Scenario, error) {
+	if err := checkLabel("label", scenario.Label); err != nil {
+		return Scenario{}, err
+	}
+	if !slices.Contains(ScenarioTypes(), scenario.Type) {
+		return Scenario{}, &FieldError{"type", fmt.Sprintf("is not one of %v", ScenarioTypes())}
+	}
+	if len(scenario.Steps) < 1 || len(scenario.Steps) > stepsMax {
+		return Scenario{}, &FieldError{"step", fmt.Sprintf("must be given 1 to %d times", stepsMax)}
+	}
+	for _, step := range scenario.Steps {
+		if _, known := s.table.operation(step.Device.Kind, step.Operation); !known || (step.Device.Kind == Security) != (step.Device.ID == SecurityDevice) {
+			return Scenario{}, &FieldError{"step", "is no operation of such a device"}
+		}
+	}
+	if scenario.Rule == nil {
+		scenario.Rule = json.RawMessage("{}")
+	}
+	var rule map[string]json.RawMessage
+	if len(scenario.Rule) > ruleMax || json.Unmarshal(scenario.Rule, &rule) != nil || rule == nil {
+		return Scenario{}, &FieldError{"rule", "is not a JSON object of at most 4 KiB"}
+	}
+	site, err := s.asOwner(ctx, scenario.SiteID)
+	if err != nil {
+		return Scenario{}, err
+	}
+	scenario.CreatedAt = s.now()
+	added, err := s.store.AddScenario(ctx, scenario, scenariosMax,
+		s.configured(site.Language, Text{"Scenario “{scenario}” added", "Scénario « {scenario} » ajouté"}, "scenario", scenario.Label))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Scenario{}, noSuchSite()
+	case errors.Is(err, ErrNoDevice):
+		return Scenario{}, &FieldError{"step", "names a device that the site does not have"}
+	case errors.Is(err, ErrFull):
+		return Scenario{}, &FieldError{"site", fmt.Sprintf("has %d scenarios, which is all there may be", scenariosMax)}
+	case err != nil:
+		return Scenario{}, fmt.Errorf("add scenario to site %d: %w", scenario.SiteID, err)
+	}
+	return added, nil
+}
+
+// RemoveScenario removes a scenario. One that is unknown is a *FieldError.
+func (s *Service) RemoveScenario(ctx context.Context, siteID, scenarioID int64) error {
+	language, err := s.languageOf(ctx, siteID)
+	if err != nil {
+		return err
+	}
+	err = s.store.RemoveScenario(ctx, siteID, scenarioID, s.configured(language, Text{"A scenario was removed", "Un scénario a été supprimé"}))
+	if errors.Is(err, ErrNotFound) {
+		return &FieldError{"scenario", "is not known at the site"}
+	}
+	if err != nil {
+		return fmt.Errorf("remove scenario %d of site %d: %w", scenarioID, siteID, err)
+	}
+	return nil
+}
