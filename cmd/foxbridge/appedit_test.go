@@ -56,7 +56,7 @@ func TestAnOperatorMarksAndDeletesApplications(t *testing.T) {
 	code, _, stderr := execute(t, "", "app", "legacy", a.ClientID, "perhaps", "--data-dir", dir)
 	require.Equal(t, exitUsage, code, stderr)
 
-	require.Contains(t, do(nil, "app", "approve", a.ClientID, "--edition", "2"), "waits for approval in this edition")
+	require.Contains(t, do(nil, "app", "approve", a.ClientID, "--edition", "2"), "names no pending application")
 	var deleted struct{ Status oauth.Status }
 	do(&deleted, "app", "delete", a.ClientID)
 	require.Equal(t, oauth.Deleted, deleted.Status)

@@ -124,7 +124,11 @@ func TestBrowserEditsAnApplication(t *testing.T) {
 	waiting := e.listed(t, "Weather").Commercial.Waiting
 	require.Equal(t, "Weather station", waiting.Name)
 	require.NotEmpty(t, waiting.Logo)
-	e.run(t, nil, "app", "approve", a.ClientID, "--edition", "2")
+	e.run(t, nil, "user", "operator", e.username)
+	c.open(t, foxbridge+"/operator/apps")
+	require.Contains(t, c.text(t), "Weather station")
+	c.look(t, "operator-edits")
+	c.press(t, "form[action='/operator/apps/approve'] button")
 	c.open(t, page)
 	require.Equal(t, "Weather station", c.read(t, "h1"))
 	require.Contains(t, c.text(t), "may use the implicit grant")

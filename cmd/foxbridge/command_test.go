@@ -41,6 +41,18 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"app", "request", "--owner", "a@example.com", "--name", "A"},
 		{"app", "approve"},
 		{"app", "reject", "a", "b"},
+		{"app", "deactivate", "a"},
+		{"app", "reactivate"},
+		{"app", "limits", "a", "--hour", "1"},
+		{"app", "limits", "a", "--hour", "1", "--day", "1", "--default"},
+		{"app", "limits", "a", "--hour", "many", "--day", "1"},
+		{"app", "history"},
+		{"app", "history", "a", "--last", "0"},
+		{"user", "disable"},
+		{"user", "enable", "a", "b"},
+		{"serve", "--issuance-mode", "sometimes"},
+		{"serve", "--issuance-lever", "crowbar"},
+		{"serve", "--issuance-hour", "-1"},
 		{"app", "secret", "nonsense"},
 		{"app", "secret", "add"},
 		{"app", "secret", "remove", "a"},
@@ -89,6 +101,15 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--scope", "everything", "--data-dir", dir},
 		{"app", "approve", "nobody", "--data-dir", dir},
 		{"app", "reject", "nobody", "--data-dir", dir},
+		{"app", "deactivate", "nobody", "--reason", "r", "--data-dir", dir},
+		{"app", "deactivate", "00000000000000000000000000000000", "--reason", "r", "--data-dir", dir},
+		{"app", "reactivate", "00000000000000000000000000000000", "--data-dir", dir},
+		{"app", "limits", "nobody", "--data-dir", dir},
+		{"app", "limits", "nobody", "--hour", "1", "--day", "1", "--data-dir", dir},
+		{"app", "limits", "nobody", "--hour", "-1", "--day", "1", "--data-dir", dir},
+		{"app", "history", "nobody", "--data-dir", dir},
+		{"user", "disable", "nobody@example.com", "--data-dir", dir},
+		{"user", "enable", "no-address", "--data-dir", dir},
 		{"app", "legacy", "nobody", "on", "--data-dir", dir},
 		{"app", "delete", "nobody", "--data-dir", dir},
 		{"app", "secret", "add", "nobody", "--data-dir", dir},
@@ -175,12 +196,22 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(fields("app", "approve", requested["client_id"].(string)), "client_id", "status")
 	has(fields("app", "secret", "add", requested["client_id"].(string)), "client_id", "client_secret")
 	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1"), "client_id", "secret_id")
-	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "owner", "created_at")
+	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "language", "owner", "created_at")
 	has(fields("unit", "add", "--site", "1", "--device", "socket:Lamp: the big one"), "unit_id", "password", "site_id", "devices")
+	has(fields("site", "group", "add", "--site", "1", "--kind", "socket", "--label", "All", "--device", "1"), "group_id", "site_id", "kind", "label", "devices")
+	has(fields("site", "group", "list", "--owner", "a@example.com", "--site", "1"), "group_id", "site_id", "kind", "label", "devices")
+	has(fields("site", "scenario", "add", "--owner", "a@example.com", "--site", "1", "--label", "Off", "--step", "socket/off:1", "--step", "security/armed"),
+		"scenario_id", "site_id", "label", "type", "enabled")
+	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled")
+	has(fields("site", "members", "--owner", "a@example.com", "--site", "1"), "site_id", "email", "name", "role")
+	invited := fields("site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--role", "guest")
+	has(invited, "site_id", "email", "role", "code", "expires_at")
+	fields("user", "add", "b@example.com", "--name", "B")
+	has(fields("site", "join", "--email", "b@example.com", "--code", invited["code"].(string)), "site_id", "email", "name", "role")
 	has(fields("unit", "secret", fields("unit", "list")["unit_id"].(string), "--reset"), "unit_id", "password")
 	has(fields("unit", "list"), "unit_id", "site_id", "online", "firmware", "catalogue", "clock_offset_ms", "seen_at", "created_at")
 	listed := fields("site", "list")
-	has(listed, "site_id", "label", "timezone", "owner", "devices", "created_at")
+	has(listed, "site_id", "label", "timezone", "language", "owner", "devices", "created_at")
 	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
 }
 

@@ -420,6 +420,13 @@ func TestWithoutARightTokenNothingHappens(t *testing.T) {
 		got := a.ko(http.StatusUnauthorized, "invalid_token", "GET", path)
 		require.Equal(t, `Bearer realm="foxbridge"`, got.Header.Get("WWW-Authenticate"))
 	}
+	a.caller = &devicehttp.AuthError{
+		Status: 401, Code: "invalid_token", Description: "The application is switched off",
+		URI: "https://foxbridge.example/dev/apps/1", Explanation: map[string]any{"by": "policy", "since": "2026-11-22T10:00:00Z", "count": 21, "advice": "Keep the token"},
+	}
+	explained := a.ko(http.StatusUnauthorized, "invalid_token", "GET", "/client/site/items")
+	require.Equal(t, "https://foxbridge.example/dev/apps/1", explained.body["error_uri"])
+	require.Equal(t, 21.0, explained.body["explanation"].(map[string]any)["count"])
 	a.caller = errors.New("the database is on fire at 10.0.0.1")
 	got := a.ko(http.StatusInternalServerError, "server_error", "GET", "/client/site/items")
 	require.NotContains(t, got.body["error_description"], "fire", "nothing of the inside is shown")

@@ -178,12 +178,25 @@ func ofSeveral() refusalForm {
 }
 
 func envelopeKO(codes []string, more ...property) schema {
+	more = append(more, explained(codes)...)
 	return object(append([]property{
 		must("status", schema{"const": "KO"}),
 		must("timestamp", whole("Seconds since 1970 at the server.", 0)),
 		must("error", words("", codes...)),
 		must("error_description", text("A sentence for who reads the log.")),
 	}, more...)...)
+}
+
+// explained are what a refusal has besides if it comes of an application that is
+// switched off.
+func explained(codes []string) []property {
+	if !slices.Contains(codes, oauth.CodeInvalidToken) && !slices.Contains(codes, oauth.CodeUnauthorizedClient) {
+		return nil
+	}
+	return []property{
+		may("error_uri", address("The page of an application that is switched off.")),
+		may("explanation", schemaNamed("Explanation")),
+	}
 }
 
 func envelopeOf(r refusal) any {
@@ -195,7 +208,9 @@ func plain() refusalForm {
 	return refusalForm{
 		"OAuth",
 		func(codes []string) schema {
-			return object(must("error", words("", codes...)), must("error_description", text("A sentence for who reads the log.")))
+			return object(append([]property{
+				must("error", words("", codes...)), must("error_description", text("A sentence for who reads the log.")),
+			}, explained(codes)...)...)
 		},
 		func(r refusal) any { return map[string]any{"error": r.code, "error_description": r.when} },
 	}

@@ -102,6 +102,18 @@ func sharedSchemas() map[string]schema {
 			must("expiresAt", moment("The unit does not begin it after that.")),
 			must("finishedAt", nullable(moment("Null while pending."))),
 		),
+		"Explanation": describe(object(
+			must("by", text("Who switched it off: policy, alert, or an operator.")),
+			must("since", describe(schema{"type": "string", "format": "date-time"}, "Since when it is off.")),
+			may("rule", text("Of the policy.")),
+			may("window_seconds", whole("", 1)),
+			may("count", whole("Wasteful tokens in the window, with the one that was refused.", 0)),
+			may("allowed", whole("", 0)),
+			may("first", describe(schema{"type": "string", "format": "date-time"}, "The minute of the first of them.")),
+			may("last", schema{"type": "string", "format": "date-time"}),
+			may("reason", text("In the words of whoever switched it off.")),
+			must("advice", text("What to do instead.")),
+		), "Why an application is switched off, and how it comes back."),
 		"Undone": describe(object(
 			must("deviceId", nullable(id("Null for the alarm."))),
 			must("label", text("")),
