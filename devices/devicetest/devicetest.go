@@ -51,6 +51,8 @@ func Run(t *testing.T, open Open) {
 		"rollup":       testRollUp,
 		"groups":       testGroups,
 		"scenarios":    testScenarios,
+		"occurrences":  testOccurrences,
+		"triggers":     testTriggers,
 		"households":   testHouseholds,
 		"entries":      testEntries,
 		"sweeps":       testSweeps,
