@@ -89,6 +89,37 @@ func (s *Service) AddUnit(ctx context.Context, siteID int64, list []NewDevice) (
 	return unit, secret, added, nil
 }
 
+// ReplaceSecret gives a unit another secret, which it returns: it is stored as a hash
+// only, and cannot be read again. The one before is good for nothing any more. A unit
+// that is not known is a *FieldError.
+func (s *Service) ReplaceSecret(ctx context.Context, unitID string) (string, error) {
+	if !isUnitID(unitID) {
+		return "", &FieldError{"unit", "is not known"}
+	}
+	secret := randomHex(32)
+	err := s.store.ReplaceSecret(ctx, unitID, sha256.Sum256([]byte(secret)), s.now())
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return "", &FieldError{"unit", "is not known"}
+	case err != nil:
+		return "", fmt.Errorf("replace secret of unit %s: %w", unitID, err)
+	}
+	return secret, nil
+}
+
+// replacedMax bounds the replacements that are listed at once.
+const replacedMax = 1_000
+
+// Replaced lists the units that were given another secret within the last so long, the
+// latest first, 1,000 at the most.
+func (s *Service) Replaced(ctx context.Context, within time.Duration) ([]Replacement, error) {
+	replaced, err := s.store.Replaced(ctx, s.now().Add(-within), replacedMax)
+	if err != nil {
+		return nil, fmt.Errorf("list replaced secrets: %w", err)
+	}
+	return replaced, nil
+}
+
 // Units lists units by ID, those above after, limit at the most.
 func (s *Service) Units(ctx context.Context, after string, limit int) ([]Unit, error) {
 	units, err := s.store.Units(ctx, after, limit)

@@ -96,6 +96,12 @@ type Unit struct {
 	Link       Link
 }
 
+// Replacement says when a unit was given another secret.
+type Replacement struct {
+	UnitID string
+	At     time.Time
+}
+
 // Link is what a unit last said of its connection.
 type Link struct {
 	Online      bool

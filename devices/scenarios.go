@@ -67,11 +67,12 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 	if err != nil {
 		return nil, err
 	}
-	return list, s.tellPlayed(ctx, c, row, site, scenario, list)
+	s.tellPlayed(ctx, c, row, site, scenario, list)
+	return list, nil
 }
 
 // tellPlayed writes into the history that somebody played a scenario.
-func (s *Service) tellPlayed(ctx context.Context, c Caller, row Row, site Site, scenario Scenario, parts []Part) error {
+func (s *Service) tellPlayed(ctx context.Context, c Caller, row Row, site Site, scenario Scenario, parts []Part) {
 	e := Entry{SiteID: site.ID, Type: row.Type, CreatedAt: s.now(), Label: fill(row.Label.In(site.Language), "scenario", scenario.Label, "who", c.who())}
 	open := func(p Part) bool { return p.Err == nil && !p.Command.Outcome.Settled() }
 	switch {
@@ -84,7 +85,6 @@ func (s *Service) tellPlayed(ctx context.Context, c Caller, row Row, site Site, 
 		// The house has done it, and the answer says what: this must not become a repeat.
 		s.log.ErrorContext(ctx, "scenario not written into the history", "scenario", scenario.ID, "err", err)
 	}
-	return nil
 }
 
 // tell appends entries to histories, also for a caller who has gone away.

@@ -747,6 +747,29 @@ func TestUnitIsKnownByItsSecret(t *testing.T) {
 	}
 }
 
+func TestUnitIsGivenAnotherSecret(t *testing.T) {
+	h := newHouse(t)
+	secret, err := h.ReplaceSecret(t.Context(), h.unit.ID)
+	require.NoError(t, err)
+	for given, want := range map[string]bool{secret: true, h.secret: false} {
+		_, ok, err := h.AuthenticateUnit(t.Context(), h.unit.ID, given)
+		require.NoError(t, err)
+		require.Equal(t, want, ok)
+	}
+	replaced, err := h.Replaced(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, []devices.Replacement{{UnitID: h.unit.ID, At: h.clock.Now()}}, replaced)
+	for _, id := range []string{"0123456789abcdef", "", "nobody"} {
+		_, err = h.ReplaceSecret(t.Context(), id)
+		var wrong *devices.FieldError
+		require.ErrorAs(t, err, &wrong, id)
+	}
+	h.clock.Advance(time.Minute)
+	replaced, err = h.Replaced(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.Empty(t, replaced)
+}
+
 func TestEventsAreInTheHistoryOnce(t *testing.T) {
 	h := newHouse(t)
 	e := devices.EventReport{ID: "e1", Type: devices.EventAlarm, Time: h.clock.Now().Add(time.Hour), Text: "Front door\x07 opened"}

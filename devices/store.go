@@ -25,6 +25,11 @@ type Store interface {
 	// give) in one transaction, and returns the devices as they stand. A site that is
 	// unknown is ErrNotFound; one that has a unit is ErrExists.
 	AddUnit(ctx context.Context, u Unit, devices []Device) ([]Device, error)
+	// ReplaceSecret gives a unit another secret at now, or is ErrNotFound.
+	ReplaceSecret(ctx context.Context, unitID string, secretHash [32]byte, now time.Time) error
+	// Replaced lists the units whose secret was replaced after since, with the time of
+	// that, the latest first; limit at the most.
+	Replaced(ctx context.Context, since time.Time, limit int) ([]Replacement, error)
 	// Unit finds a unit by its ID, or ErrNotFound.
 	Unit(ctx context.Context, id string) (Unit, error)
 	// Units lists units by ID, those above after, limit at the most.

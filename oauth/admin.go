@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
@@ -27,6 +28,15 @@ func (e *FieldError) Unwrap() error { return e.Err }
 // name without surrounding space. What cannot be stored is a *FieldError; of a taken
 // email its cause is ErrExists.
 func (s *Service) AddUser(ctx context.Context, email, name, password string) (User, error) {
+	user, err := s.newUser(email, name, password)
+	if err != nil {
+		return User{}, err
+	}
+	return s.addUser(ctx, user, password, "")
+}
+
+// newUser checks what a person enters who is to have an account.
+func (s *Service) newUser(email, name, password string) (User, error) {
 	user := User{CreatedAt: s.now()}
 	var ok bool
 	if user.Email, ok = NormalizeEmail(email); !ok {
@@ -39,11 +49,13 @@ func (s *Service) AddUser(ctx context.Context, email, name, password string) (Us
 	if err := checkPassword(password); err != nil {
 		return User{}, err
 	}
-	err = s.opts.Passwords.run(ctx, "", func() error {
-		user.PasswordHash, err = s.opts.Passwords.hash(password)
-		return err
-	})
-	if err != nil {
+	return user, nil
+}
+
+// addUser hashes the password as one of the workers, in a place of who, and adds the
+// account.
+func (s *Service) addUser(ctx context.Context, user User, password, who string) (_ User, err error) {
+	if user.PasswordHash, err = s.hash(ctx, password, who); err != nil {
 		return User{}, err
 	}
 	user.ID, err = s.opts.Store.AddUser(ctx, user)
@@ -95,6 +107,7 @@ type CommercialRequest struct {
 	Public       bool
 	RequirePKCE  bool
 	RequireScope bool
+	Address      netip.Addr // where the person is; zero: it is asked by command
 }
 
 const (
@@ -142,7 +155,7 @@ func (s *Service) checkCommercial(r *CommercialRequest) (err error) {
 		return err
 	}
 	switch {
-	case !utf8.ValidString(r.Description) || utf8.RuneCountInString(r.Description) > descriptionMax || strings.ContainsFunc(r.Description, isForbidden):
+	case !isDescription(r.Description):
 		return &FieldError{Field: "description", Problem: "is not text of at most 500 characters"}
 	case r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")):
 		return &FieldError{Field: "home page", Problem: "is not an https address"}
@@ -156,36 +169,28 @@ func (s *Service) checkCommercial(r *CommercialRequest) (err error) {
 	return nil
 }
 
+// isDescription reports whether s is text of at most 500 characters, of several lines
+// perhaps.
+func isDescription(s string) bool {
+	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= descriptionMax && !strings.ContainsFunc(s, isForbidden)
+}
+
 func isForbidden(r rune) bool { return unicode.IsControl(r) && r != '\n' }
-
-// Approve lets a Pending application be used; Reject does not. An application that is
-// not Pending is a *FieldError with the cause ErrNotFound.
-func (s *Service) Approve(ctx context.Context, clientID string) error {
-	return s.decide(ctx, clientID, Active)
-}
-
-// Reject refuses a Pending application; see Approve.
-func (s *Service) Reject(ctx context.Context, clientID string) error {
-	return s.decide(ctx, clientID, Rejected)
-}
-
-func (s *Service) decide(ctx context.Context, clientID string, to Status) error {
-	err := s.opts.Store.Decide(ctx, clientID, to)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return &FieldError{Field: "client_id", Problem: "names no pending application", Err: err}
-	case err != nil:
-		return fmt.Errorf("decide on client %s: %w", clientID, err)
-	}
-	return nil
-}
 
 // AddSecret gives an application a second client_secret, so that it can change over
 // without an outage. One that has two, has none by its nature, or is not there, is a
 // *FieldError.
 func (s *Service) AddSecret(ctx context.Context, clientID string) (secret string, err error) {
+	noted, err := s.byCommand(ctx, clientID, ActionSecretAdded)
+	if err != nil {
+		return "", err
+	}
+	return s.addSecret(ctx, clientID, noted)
+}
+
+func (s *Service) addSecret(ctx context.Context, clientID string, noted Change) (secret string, err error) {
 	secret = NewSecret()
-	err = s.opts.Store.AddSecret(ctx, clientID, Secret{Hash: HashOf(secret), CreatedAt: s.now()})
+	err = s.opts.Store.AddSecret(ctx, clientID, Secret{Hash: HashOf(secret), CreatedAt: s.now()}, noted)
 	switch {
 	case errors.Is(err, ErrExists):
 		return "", &FieldError{Field: "client_id", Problem: "has two secrets already", Err: err}
@@ -199,7 +204,15 @@ func (s *Service) AddSecret(ctx context.Context, clientID string) (secret string
 
 // RemoveSecret ends a client_secret. One that is not there is a *FieldError.
 func (s *Service) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
-	err := s.opts.Store.RemoveSecret(ctx, clientID, secretID)
+	noted, err := s.byCommand(ctx, clientID, ActionSecretRemoved)
+	if err != nil {
+		return err
+	}
+	return s.removeSecret(ctx, clientID, secretID, noted)
+}
+
+func (s *Service) removeSecret(ctx context.Context, clientID string, secretID int64, noted Change) error {
+	err := s.opts.Store.RemoveSecret(ctx, clientID, secretID, noted)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return &FieldError{Field: "secret", Problem: "is not one of the application", Err: err}

@@ -37,7 +37,7 @@ func (s *Service) Application(ctx context.Context, ownerID int64, clientID strin
 	if !isHex(clientID, clientIDDigits) {
 		return Client{}, ErrNotFound
 	}
-	client, err := s.opts.Store.Client(ctx, clientID)
+	client, err := s.client(ctx, clientID)
 	switch {
 	case errors.Is(err, ErrNotFound) || err == nil && client.OwnerID != ownerID:
 		return Client{}, ErrNotFound
@@ -48,16 +48,17 @@ func (s *Service) Application(ctx context.Context, ownerID int64, clientID strin
 }
 
 // CreatePersonal registers a personal application under a client_id that the caller
-// has drawn with NewClientID, so that a repeat creates nothing, and gives its
+// has drawn with NewClientID, so that a repeat creates nothing. from is where the owner
+// is. It gives the application's
 // client_secret, which nothing can show again. A name or a client_id that cannot be is
 // a *FieldError; of a client_id that is taken its cause is ErrExists, and of a person
 // who has 10 personal applications it is ErrTooMany.
-func (s *Service) CreatePersonal(ctx context.Context, ownerID int64, clientID, name string) (c Client, secret string, err error) {
+func (s *Service) CreatePersonal(ctx context.Context, ownerID int64, clientID, name string, from netip.Addr) (c Client, secret string, err error) {
 	if name, err = checkName(name); err != nil {
 		return Client{}, "", err
 	}
 	c, secret = s.personal(clientID, ownerID, name)
-	if err := s.register(ctx, c, personalMax); err != nil {
+	if err := s.register(ctx, c, personalMax, s.change(ownerID, ActionAppCreated, c.ID, c.Name, from)); err != nil {
 		return Client{}, "", err
 	}
 	return c, secret, nil
@@ -70,18 +71,18 @@ func (s *Service) CreateCommercial(ctx context.Context, ownerID int64, clientID 
 		return Client{}, "", err
 	}
 	c, secret = s.commercial(clientID, ownerID, r)
-	if err := s.register(ctx, c, pendingMax); err != nil {
+	if err := s.register(ctx, c, pendingMax, s.change(ownerID, ActionAppRequested, c.ID, c.Name, r.Address)); err != nil {
 		return Client{}, "", err
 	}
 	return c, secret, nil
 }
 
 // register adds a client of which its owner may have so many.
-func (s *Service) register(ctx context.Context, c Client, limit int) error {
+func (s *Service) register(ctx context.Context, c Client, limit int, noted Change) error {
 	if !isHex(c.ID, clientIDDigits) {
 		return &FieldError{Field: "client_id", Problem: "is malformed"}
 	}
-	err := s.opts.Store.AddClientWithin(ctx, c, limit)
+	err := s.opts.Store.AddClientWithin(ctx, c, limit, noted)
 	switch {
 	case errors.Is(err, ErrExists):
 		return &FieldError{Field: "client_id", Problem: "is taken", Err: err}
@@ -95,24 +96,25 @@ func (s *Service) register(ctx context.Context, c Client, limit int) error {
 
 // AddOwnSecret is AddSecret for an application of the owner; of any other it is
 // ErrNotFound.
-func (s *Service) AddOwnSecret(ctx context.Context, ownerID int64, clientID string) (secret string, err error) {
+func (s *Service) AddOwnSecret(ctx context.Context, ownerID int64, clientID string, from netip.Addr) (secret string, err error) {
 	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
 		return "", err
 	}
-	return s.AddSecret(ctx, clientID)
+	return s.addSecret(ctx, clientID, s.change(ownerID, ActionSecretAdded, clientID, "", from))
 }
 
 // RemoveOwnSecret is RemoveSecret for an application of the owner; of any other it is
 // ErrNotFound.
-func (s *Service) RemoveOwnSecret(ctx context.Context, ownerID int64, clientID string, secretID int64) error {
+func (s *Service) RemoveOwnSecret(ctx context.Context, ownerID int64, clientID string, secretID int64, from netip.Addr) error {
 	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
 		return err
 	}
-	return s.RemoveSecret(ctx, clientID, secretID)
+	return s.removeSecret(ctx, clientID, secretID, s.change(ownerID, ActionSecretRemoved, clientID, "", from))
 }
 
 // OwnToken issues tokens as the password grant does, to a personal application of
-// the person who is signed in and enters the password again. The session stands for
+// the person who is signed in and enters the account's password again, also if scripts
+// may not use that. The session stands for
 // the client_secret, which nobody can show again. An application that is not the
 // owner's is ErrNotFound; all else is as of Token.
 func (s *Service) OwnToken(ctx context.Context, owner User, clientID, password string, address netip.Addr) (Tokens, error) {
@@ -124,6 +126,6 @@ func (s *Service) OwnToken(ctx context.Context, owner User, clientID, password s
 		return Tokens{}, s.refuse(client.ID, notActive())
 	}
 	return s.issue(ctx, client, TokenRequest{
-		ClientID: client.ID, GrantType: GrantPassword, Username: owner.Email, Password: password, Address: address,
+		ClientID: client.ID, GrantType: GrantPassword, Username: owner.Email, Password: password, Address: address, own: true,
 	})
 }

@@ -29,9 +29,9 @@ func TestApplicationsOfAnOwner(t *testing.T) {
 		got, err := s.Application(t.Context(), s.bob.ID, id)
 		require.ErrorIs(t, err, oauth.ErrNotFound, id)
 		require.Zero(t, got)
-		_, err = s.AddOwnSecret(t.Context(), s.bob.ID, id)
+		_, err = s.AddOwnSecret(t.Context(), s.bob.ID, id, home())
 		require.ErrorIs(t, err, oauth.ErrNotFound, id)
-		require.ErrorIs(t, s.RemoveOwnSecret(t.Context(), s.bob.ID, id, 1), oauth.ErrNotFound, id)
+		require.ErrorIs(t, s.RemoveOwnSecret(t.Context(), s.bob.ID, id, 1, home()), oauth.ErrNotFound, id)
 		_, err = s.OwnToken(t.Context(), s.bob, id, bobPassword, netip.Addr{})
 		require.ErrorIs(t, err, oauth.ErrNotFound, id)
 	}
@@ -40,20 +40,20 @@ func TestApplicationsOfAnOwner(t *testing.T) {
 func TestApplicationsThatCannotBeCreated(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	_, secret, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "")
+	_, secret, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "", home())
 	require.Empty(t, secret)
 	requireField(t, err, "name", nil)
 	for _, id := range []string{"", "unknown", "0123456789ABCDEF0123456789ABCDEF"} {
-		_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, id, "n")
+		_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, id, "n", home())
 		requireField(t, err, "client_id", nil)
 	}
-	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, s.aliceClient.ID, "n")
+	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, s.aliceClient.ID, "n", home())
 	requireField(t, err, "client_id", oauth.ErrExists)
 	for range 9 {
-		_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n")
+		_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n", home())
 		require.NoError(t, err)
 	}
-	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n")
+	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n", home())
 	requireField(t, err, "owner", oauth.ErrTooMany)
 
 	r := s.request()
@@ -116,11 +116,17 @@ var errLost = errors.New("lost")
 
 func (lost) Client(context.Context, string) (oauth.Client, error)          { return oauth.Client{}, errLost }
 func (lost) ClientsOf(context.Context, int64, int) ([]oauth.Client, error) { return nil, errLost }
-func (lost) AddClientWithin(context.Context, oauth.Client, int) error      { return errLost }
+func (lost) AddClientWithin(context.Context, oauth.Client, int, ...oauth.Change) error {
+	return errLost
+}
+
 func (lost) Grants(context.Context, int64, time.Time, int) ([]oauth.Grant, error) {
 	return nil, errLost
 }
-func (lost) Disconnect(context.Context, int64, string, time.Time) (int, error) { return 0, errLost }
+
+func (lost) Disconnect(context.Context, int64, string, time.Time, ...oauth.Change) (int, error) {
+	return 0, errLost
+}
 
 func TestTroubleOfTheStoreIsNoRefusal(t *testing.T) {
 	t.Parallel()
@@ -130,11 +136,11 @@ func TestTroubleOfTheStoreIsNoRefusal(t *testing.T) {
 		"Applications": func() error { _, err := service.Applications(t.Context(), 1); return err },
 		"Application":  func() error { _, err := service.Application(t.Context(), 1, s.aliceClient.ID); return err },
 		"CreatePersonal": func() error {
-			_, _, err := service.CreatePersonal(t.Context(), 1, oauth.NewClientID(), "n")
+			_, _, err := service.CreatePersonal(t.Context(), 1, oauth.NewClientID(), "n", home())
 			return err
 		},
 		"Connections": func() error { _, err := service.Connections(t.Context(), 1); return err },
-		"Disconnect":  func() error { _, err := service.Disconnect(t.Context(), 1, s.aliceClient.ID); return err },
+		"Disconnect":  func() error { _, err := service.Disconnect(t.Context(), 1, s.aliceClient.ID, home()); return err },
 	} {
 		err := call()
 		require.ErrorIs(t, err, errLost, name)

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,6 +35,7 @@ type Authorization struct {
 	State       string
 	Scope       Scope
 	challenge   string // S256; empty without PKCE
+	implicit    bool
 }
 
 // RedirectError is a refusal that the application is told by a redirect, since its
@@ -64,6 +67,7 @@ func (s *Service) Authorize(ctx context.Context, r AuthorizeRequest) (Authorizat
 		return Authorization{}, s.refuse("", err)
 	}
 	a := Authorization{Client: client, RedirectURI: r.RedirectURI, State: r.State, challenge: r.CodeChallenge}
+	a.implicit = r.ResponseType == responseToken && slices.Contains(grantsOf(client), GrantImplicit)
 	if err := a.check(r); err != nil {
 		return Authorization{}, s.refuse(client.ID, s.redirected(a, err))
 	}
@@ -83,7 +87,7 @@ func (s *Service) authorizeClient(ctx context.Context, r AuthorizeRequest) (Clie
 	case !isHex(r.ClientID, clientIDDigits):
 		return Client{}, unknownClient()
 	}
-	client, err := s.opts.Store.Client(ctx, r.ClientID)
+	client, err := s.client(ctx, r.ClientID)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Client{}, unknownClient()
@@ -117,6 +121,8 @@ func (a *Authorization) check(r AuthorizeRequest) error {
 	case len(r.State) > stateMax:
 		a.State = ""
 		return refuse("The state parameter is longer than 4096 bytes", "state too long")
+	case a.implicit:
+		return a.checkImplicit(r)
 	case r.ResponseType != "code":
 		return refuse("Invalid or missing response type", "response_type unknown")
 	case r.CodeChallenge == "" && r.CodeChallengeMethod != "":
@@ -154,6 +160,9 @@ func (s *Service) answer(a Authorization, parameters url.Values) string {
 		parameters.Set("state", a.State)
 	}
 	parameters.Set("iss", s.opts.Issuer)
+	if a.implicit { // RFC 6749 sections 4.2.2 and 4.2.2.1
+		return a.RedirectURI + "#" + parameters.Encode()
+	}
 	separator := "?"
 	if strings.Contains(a.RedirectURI, "?") {
 		separator = "&"
@@ -166,26 +175,30 @@ type Consent struct {
 	UserID int64
 	// Ticket names the asking: a random value of the page on which the person said yes.
 	// It works once.
-	Ticket Hash
-	Scope  Scope   // what the person allows, within what was asked for
-	Sites  []int64 // where; nil for all of the person's sites
+	Ticket  Hash
+	Scope   Scope      // what the person allows, within what was asked for
+	Sites   []int64    // where; nil for all of the person's sites
+	Address netip.Addr // where the person is
 }
 
-// Consent gives the address to which the browser goes with the code. A scope beyond
+// Consent gives the address to which the browser goes with the code, or the token. A scope beyond
 // what was asked for is an *Error, and so is a ticket that was used.
 func (s *Service) Consent(ctx context.Context, a Authorization, c Consent) (to string, err error) {
 	if len(c.Scope) == 0 || !c.Scope.Within(a.Scope) {
 		return "", s.refuse(a.Client.ID, invalidScope())
+	}
+	if a.implicit {
+		return s.consentImplicit(ctx, a, c)
 	}
 	code, now := NewSecret(), s.now()
 	err = s.opts.Store.AddCode(ctx, Code{
 		Hash: HashOf(code), Ticket: c.Ticket, ClientID: a.Client.ID, UserID: c.UserID,
 		RedirectURI: a.RedirectURI, Challenge: a.challenge, Scope: c.Scope, Sites: c.Sites,
 		Now: now, ExpiresAt: now.Add(codeLife),
-	})
+	}, s.change(c.UserID, ActionConnected, a.Client.ID, consentSubject(c.Scope, c.Sites), c.Address))
 	switch {
 	case errors.Is(err, ErrExists):
-		return "", s.refuse(a.Client.ID, &Error{Code: CodeInvalidRequest, Description: "This page has been answered already", Reason: "consent repeated", Err: err})
+		return "", s.refuse(a.Client.ID, consentRepeated(err))
 	case err != nil:
 		return "", fmt.Errorf("write authorization code for client %s: %w", a.Client.ID, err)
 	}
@@ -223,7 +236,7 @@ func (s *Service) codeGrant(_ context.Context, c Client, req TokenRequest) (issu
 		case err != nil:
 			return Tokens{}, false, fmt.Errorf("redeem code of client %s: %w", c.ID, err)
 		}
-		t.Scope = redeemed.Scope
+		t.Scope = redeemed.Scope.And(c.Scope)
 		return t, true, nil
 	}, nil
 }

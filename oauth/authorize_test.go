@@ -419,16 +419,18 @@ func TestACodeIsGoodForThirtySeconds(t *testing.T) {
 // unwritable is a Store that fails where codes and sessions are written and read.
 type unwritable struct{ oauth.Store }
 
-func (unwritable) AddCode(context.Context, oauth.Code) error { return errBroken }
+func (unwritable) AddCode(context.Context, oauth.Code, ...oauth.Change) error { return errBroken }
 
 func (unwritable) Redeem(context.Context, oauth.Redemption) (oauth.Redeemed, error) {
 	return oauth.Redeemed{}, errBroken
 }
 
 func (unwritable) Issue(context.Context, oauth.Issuance) (int64, error) { return 0, errBroken }
-func (unwritable) AddSession(context.Context, oauth.Session) error      { return errBroken }
-func (unwritable) EndSession(context.Context, oauth.Hash) error         { return errBroken }
-func (unwritable) TouchSecret(context.Context, int64, time.Time) error  { return nil }
+
+func (unwritable) AddSession(context.Context, oauth.Session, ...oauth.Change) error { return errBroken }
+
+func (unwritable) EndSession(context.Context, oauth.Hash) error        { return errBroken }
+func (unwritable) TouchSecret(context.Context, int64, time.Time) error { return nil }
 func (unwritable) Revoke(context.Context, string, oauth.Hash, time.Time) error {
 	return errBroken
 }
@@ -441,9 +443,17 @@ func (unwritable) Session(context.Context, oauth.Hash, time.Time) (oauth.User, e
 	return oauth.User{}, errBroken
 }
 
-func (unwritable) Decide(context.Context, string, oauth.Status) error    { return errBroken }
-func (unwritable) AddSecret(context.Context, string, oauth.Secret) error { return errBroken }
-func (unwritable) RemoveSecret(context.Context, string, int64) error     { return errBroken }
+func (unwritable) Review(context.Context, oauth.Verdict) error {
+	return errBroken
+}
+
+func (unwritable) AddSecret(context.Context, string, oauth.Secret, ...oauth.Change) error {
+	return errBroken
+}
+
+func (unwritable) RemoveSecret(context.Context, string, int64, ...oauth.Change) error {
+	return errBroken
+}
 
 func TestAFailureOfTheStoreIsNeverARefusalNorToldToTheApplication(t *testing.T) {
 	t.Parallel()

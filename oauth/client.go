@@ -28,17 +28,19 @@ const (
 )
 
 // grantsOf is the one table of which kind of application may use which grant.
-func grantsOf(c Client) []string {
+func grantsOf(c Client) (grants []string) {
 	switch {
 	case c.Kind == Personal:
-		return []string{GrantPassword, GrantRefresh}
+		return []string{GrantPassword, GrantDevice, GrantRefresh}
 	case c.Kind == Commercial && c.Public:
-		return []string{GrantCode, GrantRefresh}
+		grants = []string{GrantCode, GrantRefresh}
 	case c.Kind == Commercial:
-		return []string{GrantCode, GrantRefresh, GrantClientCredentials}
-	default:
-		return nil
+		grants = []string{GrantCode, GrantRefresh, GrantClientCredentials}
 	}
+	if c.Kind == Commercial && c.Legacy {
+		grants = append(grants, GrantImplicit)
+	}
+	return grants
 }
 
 // GrantTypes lists what the token endpoint takes from one kind of application or
@@ -58,6 +60,7 @@ const (
 	Active   Status = "active"   // it may be used
 	Pending  Status = "pending"  // an operator has yet to decide
 	Rejected Status = "rejected" // an operator said no
+	Deleted  Status = "deleted"  // its owner has done away with it; only records name it
 )
 
 // Client is a registered application.
@@ -78,6 +81,10 @@ type Client struct {
 	Public       bool     // it can keep no secret: it must use PKCE
 	RequirePKCE  bool     // it must use PKCE although it has a secret
 	RequireScope bool     // it must name the scope that it asks for
+	Legacy       bool     // it may use the implicit grant
+	Logo         Hash     // of its picture, a PNG; zero if it has none
+	Edition      int64    // how often it was edited; an operator approves one edition
+	Rejection    string   // why an operator rejected it; given with Store.Decide, may be empty
 }
 
 // SecretsMax is how many live secrets an application may have: the old one works

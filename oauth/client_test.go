@@ -26,13 +26,13 @@ func (s *server) find(t *testing.T, id string) oauth.Client {
 func TestWhichKindMayUseWhichGrant(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	require.Equal(t, []string{"authorization_code", "client_credentials", "password", "refresh_token"}, oauth.GrantTypes())
+	require.Equal(t, []string{"authorization_code", "client_credentials", "password", "refresh_token", oauth.GrantDevice}, oauth.GrantTypes())
 	personal := application{s.aliceClient, s.aliceSecret}
 	for name, c := range map[string]struct {
 		app application
 		may []string
 	}{
-		"personal":   {personal, []string{"password", "refresh_token"}},
+		"personal":   {personal, []string{"password", "refresh_token", oauth.GrantDevice}},
 		"commercial": {s.commercial(t), []string{"authorization_code", "refresh_token", "client_credentials"}},
 		"public":     {s.commercial(t, public), []string{"authorization_code", "refresh_token"}},
 	} {

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -13,18 +14,22 @@ type Grant struct {
 	ClientName string
 	ClientKind Kind
 	HomePage   string // of the application; may be empty
+	Logo       Hash   // of the application; see Client
 	Scope      Scope
 	Sites      []int64   // nil: all
 	Since      time.Time // when the oldest of them began
+	LastUsedAt time.Time // when one of them was last used, to about a minute; zero if never
 }
 
 // Connection is an application that may do something for a person.
 type Connection struct {
-	ClientID string
-	Name     string
-	Kind     Kind
-	HomePage string // may be empty
-	Grants   []Grant
+	ClientID   string
+	Name       string
+	Kind       Kind
+	HomePage   string // may be empty
+	Logo       Hash   // see Client
+	Grants     []Grant
+	LastUsedAt time.Time // the latest of its Grants
 }
 
 // connectionsMax bounds the grants that are listed at once.
@@ -44,20 +49,24 @@ func (s *Service) Connections(ctx context.Context, userID int64) ([]Connection, 
 		if !known {
 			at = len(connections)
 			place[g.ClientID] = at
-			connections = append(connections, Connection{ClientID: g.ClientID, Name: g.ClientName, Kind: g.ClientKind, HomePage: g.HomePage})
+			connections = append(connections, Connection{ClientID: g.ClientID, Name: g.ClientName, Kind: g.ClientKind, HomePage: g.HomePage, Logo: g.Logo})
 		}
 		connections[at].Grants = append(connections[at].Grants, g)
+		if g.LastUsedAt.After(connections[at].LastUsedAt) {
+			connections[at].LastUsedAt = g.LastUsedAt
+		}
 	}
 	return connections, nil
 }
 
 // Disconnect revokes all that the user has granted to an application, also what it
-// has not taken up yet, and reports whether there was anything.
-func (s *Service) Disconnect(ctx context.Context, userID int64, clientID string) (bool, error) {
+// has not taken up yet, and reports whether there was anything. from is where the
+// person is.
+func (s *Service) Disconnect(ctx context.Context, userID int64, clientID string, from netip.Addr) (bool, error) {
 	if !isHex(clientID, clientIDDigits) {
 		return false, nil
 	}
-	n, err := s.opts.Store.Disconnect(ctx, userID, clientID, s.now())
+	n, err := s.opts.Store.Disconnect(ctx, userID, clientID, s.now(), s.change(userID, ActionDisconnected, clientID, "", from))
 	if err != nil {
 		return false, fmt.Errorf("disconnect client %s from user %d: %w", clientID, userID, err)
 	}

@@ -50,7 +50,7 @@ func TestConnectionsAreOfOneApplicationEach(t *testing.T) {
 	}, got)
 
 	for id, want := range map[string]bool{app.ID: true, s.bobClient.ID: false, "": false, "unknown": false, app.ID + "\x00": false} {
-		ended, err := s.Disconnect(t.Context(), s.alice.ID, id)
+		ended, err := s.Disconnect(t.Context(), s.alice.ID, id, home())
 		require.NoError(t, err)
 		require.Equal(t, want, ended, id)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // TokenRequest is a request to the token endpoint (RFC 6749 sections 4.1.3, 4.3.2,
-// 4.4.2 and 6).
+// 4.4.2 and 6, RFC 8628 section 3.4).
 // An empty field is a parameter that was not given. Whatever a grant does not use,
 // it ignores.
 type TokenRequest struct {
@@ -24,8 +24,11 @@ type TokenRequest struct {
 	Code         string     // authorization_code grant
 	RedirectURI  string     // authorization_code grant
 	CodeVerifier string     // authorization_code grant with PKCE
+	DeviceCode   string     // device_code grant
 	Scope        string     // refresh_token and client_credentials grant
 	Address      netip.Addr // the caller's; failed sign-ins are counted by it
+
+	own bool // from a page on which the application's owner is signed in
 }
 
 // Token authenticates a client and issues a pair of tokens on a grant.
@@ -83,7 +86,7 @@ func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Cl
 	if !isHex(id, clientIDDigits) {
 		return Client{}, invalidClient("client unknown")
 	}
-	client, err := s.opts.Store.Client(ctx, id)
+	client, err := s.client(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Client{}, invalidClient("client unknown")
@@ -157,6 +160,8 @@ func (s *Service) grant(name string) (resolver, error) {
 		return s.codeGrant, nil
 	case GrantClientCredentials:
 		return s.clientCredentialsGrant, nil
+	case GrantDevice:
+		return s.deviceGrant, nil
 	case "":
 		return nil, missing("grant_type")
 	default:
@@ -186,7 +191,7 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 	if req.Password == "" {
 		return nil, missing("password")
 	}
-	try := attempt{req.Username, req.Password, req.Address, c}
+	try := attempt{username: req.Username, password: req.Password, address: req.Address, client: c, own: req.own}
 	if _, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID }); err != nil {
 		return nil, err
 	}
@@ -237,6 +242,8 @@ func (s *Service) lesser(ctx context.Context, c Client, req TokenRequest) (Scope
 		return nil, nil // Rotate says why: it may have been spent
 	case err != nil:
 		return nil, fmt.Errorf("find refresh token of client %s: %w", c.ID, err)
+	case found.Scope != nil && len(found.Scope) == 0:
+		return nil, invalidRefresh("nothing left of the scope")
 	case req.Scope == "" || c.Kind == Personal:
 		return found.Scope, nil
 	}

@@ -28,6 +28,9 @@ type User struct {
 	Name         string // how the person is called in records; never empty
 	PasswordHash string // argon2id in PHC form; never a password
 	CreatedAt    time.Time
+
+	Operator         bool // may decide on the applications that people request
+	AppPasswordsOnly bool // the password grant takes no PasswordHash, only app passwords
 }
 
 // Access is what a live access token stands for.
@@ -83,8 +86,9 @@ const (
 	CodeUnsupportedGrantType = "unsupported_grant_type"
 	CodeInvalidScope         = "invalid_scope"
 	CodeAccessDenied         = "access_denied" // RFC 6749 section 4.1.2.1: the person said no
-	// CodeSlowDown is answered with 429: this account and address have failed too often, or
-	// the sender asks for too much.
+	// CodeSlowDown with a RetryAfter is answered with 429: this account and address have
+	// failed too often, or the sender asks for too much. Without, it is that of RFC 8628
+	// section 3.5.
 	CodeSlowDown = "slow_down"
 	// CodeUnavailable is answered with 503: the password queue is full.
 	CodeUnavailable = "temporarily_unavailable"

@@ -51,6 +51,17 @@ func (s Scope) Within(other Scope) bool {
 	return !slices.ContainsFunc(s, func(name string) bool { return !slices.Contains(other, name) })
 }
 
+// And gives what both allow.
+func (s Scope) And(other Scope) Scope {
+	switch {
+	case s == nil:
+		return other
+	case other == nil:
+		return s
+	}
+	return slices.DeleteFunc(slices.Clone(s), func(name string) bool { return !slices.Contains(other, name) })
+}
+
 // asked gives the scope that a commercial application gets if it asks so: all that it
 // is registered for if it names none.
 func (c Client) asked(parameter string) (Scope, error) {

@@ -61,6 +61,7 @@ type Options struct {
 // *FieldError); any other error means that the server failed.
 type Service struct {
 	opts Options // complete
+	uses *uses
 }
 
 // New returns a Service, or an error that names the option that is wrong.
@@ -83,7 +84,7 @@ func New(o Options) (*Service, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("configure the authorization server: %w", err)
 	}
-	return &Service{o}, nil
+	return &Service{opts: o, uses: newUses()}, nil
 }
 
 func orDefault[T comparable](value *T, standard T) {
@@ -156,6 +157,7 @@ func (s *Service) Authenticate(ctx context.Context, accessToken string) (Access,
 	case err != nil:
 		return Access{}, fmt.Errorf("find access token: %w", err)
 	}
+	s.uses.noteGrant(access.GrantID, s.now())
 	return access, nil
 }
 
@@ -186,5 +188,6 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 			break // no table had more
 		}
 	}
-	return total, nil
+	n, err := s.sweepChanges(ctx)
+	return total + n, err
 }

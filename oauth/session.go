@@ -15,17 +15,30 @@ const SessionLifetime = 14 * 24 * time.Hour
 // value of the session's cookie; each sign-in has a new one. It refuses as the
 // password grant does, and counts as that does.
 func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (u User, secret string, err error) {
-	u, err = s.signIn(ctx, attempt{email, password, address, Client{}}, func(User) bool { return true })
+	u, err = s.signIn(ctx, attempt{username: email, password: password, address: address}, func(User) bool { return true })
 	if err != nil {
 		return User{}, "", s.refuse("", err)
 	}
-	secret = NewSecret()
-	now := s.now()
-	err = s.opts.Store.AddSession(ctx, Session{Hash: HashOf(secret), UserID: u.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)})
+	secret, err = s.beginSession(ctx, u, s.change(u.ID, ActionSignedIn, "", "", address))
 	if err != nil {
-		return User{}, "", fmt.Errorf("begin session of user %d: %w", u.ID, err)
+		return User{}, "", err
 	}
 	return u, secret, nil
+}
+
+// beginSession begins a session of a person who has shown who it is.
+func (s *Service) beginSession(ctx context.Context, u User, noted Change) (secret string, err error) {
+	session, secret := s.newSession(u.ID)
+	if err := s.opts.Store.AddSession(ctx, session, noted); err != nil {
+		return "", fmt.Errorf("begin session of user %d: %w", u.ID, err)
+	}
+	return secret, nil
+}
+
+func (s *Service) newSession(userID int64) (session Session, secret string) {
+	secret = NewSecret()
+	now := s.now()
+	return Session{Hash: HashOf(secret), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)}, secret
 }
 
 // Session finds who is signed in. A secret that is none, or whose session is over, is

@@ -13,6 +13,7 @@ type attempt struct {
 	username, password string
 	address            netip.Addr
 	client             Client // through which it comes; zero in the browser
+	own                bool   // the client's owner is signed in and enters it on a page
 }
 
 // who holds the places that the attempt takes among the workers.
@@ -23,9 +24,29 @@ func (a attempt) who() string {
 	return host(a.address)
 }
 
+// evidence is what a password turned out to be.
+type evidence int
+
+const (
+	wrongPassword   evidence = iota
+	accountPassword          // that of the account
+	appPassword              // one of the application
+)
+
+// enough reports whether u may be let in for it: an account can keep its own password
+// out of the password grant.
+func (try attempt) enough(e evidence, u User) bool {
+	if e == accountPassword && try.client.ID != "" && !try.own {
+		return !u.AppPasswordsOnly
+	}
+	return e != wrongPassword
+}
+
 // signIn checks a username and password, and that accept takes the user. Every other
 // pair gets the same refusal at the same cost, one verification: an unknown user, a
-// wrong password, and the right one of somebody whom accept does not take.
+// wrong password, the right one of somebody whom accept does not take, and the
+// account's own where app passwords are required. The last of these could be told
+// apart only by who would learn from it that the password is right.
 //
 // After FailureLimit failures within FailureWindow, one account waits at one
 // address. Both the count before the verification and the one after it tell: of a
@@ -45,18 +66,29 @@ func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) boo
 		if before.Count >= s.opts.FailureLimit {
 			return s.slowDown(before)
 		}
-		var right bool
-		u, right, err = s.verify(ctx, email, named, try.password)
+		app, err := s.appPassword(ctx, try)
+		if err != nil {
+			return err
+		}
+		var e evidence
+		u, e, err = s.verify(ctx, try, email, named, app)
 		if err != nil {
 			return err
 		}
 		// A caller that hangs up now must not escape the count.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 		defer cancel()
-		if right && accept(u) {
-			return s.countRight(ctx, key)
+		if !accept(u) || !try.enough(e, u) {
+			reason := "sign-in failed"
+			if accept(u) && e == accountPassword {
+				reason = "account's own password not taken"
+			}
+			return s.countWrong(ctx, key, reason)
 		}
-		return s.countWrong(ctx, key)
+		if err := s.countRight(ctx, key); err != nil {
+			return err
+		}
+		return s.touch(ctx, app)
 	})
 	if err != nil {
 		return User{}, err
@@ -67,9 +99,10 @@ func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) boo
 // countTimeout bounds the count after a verification, which the caller cannot cancel.
 const countTimeout = 10 * time.Second
 
-// verify finds the user with this name and tells whether this is the password. It
-// costs one verification whatever the answer.
-func (s *Service) verify(ctx context.Context, email string, named bool, password string) (User, bool, error) {
+// verify finds the user with this name and tells what the password is. Unless it is an
+// app password of that user's application, it costs one verification whatever the
+// answer.
+func (s *Service) verify(ctx context.Context, try attempt, email string, named bool, app AppPassword) (User, evidence, error) {
 	user := User{PasswordHash: s.opts.Passwords.dummy}
 	if named {
 		found, err := s.opts.Store.UserByEmail(ctx, email)
@@ -77,14 +110,21 @@ func (s *Service) verify(ctx context.Context, email string, named bool, password
 		case err == nil:
 			user = found
 		case !errors.Is(err, ErrNotFound):
-			return User{}, false, fmt.Errorf("find user: %w", err)
+			return User{}, wrongPassword, fmt.Errorf("find user: %w", err)
 		}
 	}
-	right, err := s.opts.Passwords.matches(password, user.PasswordHash)
-	if err != nil {
-		return User{}, false, fmt.Errorf("verify password of user %d: %w", user.ID, err)
+	if app.ID != 0 && user.ID == try.client.OwnerID {
+		return user, appPassword, nil
 	}
-	return user, right, nil
+	right, err := s.opts.Passwords.matches(try.password, user.PasswordHash)
+	switch {
+	case err != nil:
+		return User{}, wrongPassword, fmt.Errorf("verify password of user %d: %w", user.ID, err)
+	case right:
+		return user, accountPassword, nil
+	default:
+		return user, wrongPassword, nil
+	}
 }
 
 func (s *Service) countRight(ctx context.Context, key Hash) error {
@@ -98,7 +138,7 @@ func (s *Service) countRight(ctx context.Context, key Hash) error {
 	return nil
 }
 
-func (s *Service) countWrong(ctx context.Context, key Hash) error {
+func (s *Service) countWrong(ctx context.Context, key Hash, reason string) error {
 	now := s.now()
 	after, err := s.opts.Store.AddFailure(ctx, key, now, now.Add(-s.opts.FailureWindow))
 	if err != nil {
@@ -107,7 +147,7 @@ func (s *Service) countWrong(ctx context.Context, key Hash) error {
 	if after.Count > s.opts.FailureLimit { // it counts this one too
 		return s.slowDown(after)
 	}
-	return invalidGrant("The username and password combination is invalid", "sign-in failed")
+	return invalidGrant("The username and password combination is invalid", reason)
 }
 
 // slowDown refuses until the oldest failure leaves the window.

@@ -10,6 +10,8 @@ import (
 // error is the store's own. Times are UTC with a precision of one microsecond.
 // All methods may be called concurrently; each ends soon after its context does.
 type Store interface {
+	AccountStore
+
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.
 	AddUser(ctx context.Context, u User) (int64, error)
 	// UserByEmail finds the user with this normalized name, or ErrNotFound.
@@ -25,30 +27,79 @@ type Store interface {
 	// AddClientWithin is AddClient, unless the owner has limit clients of that kind and
 	// status already: then it is ErrTooMany. Of any number of concurrent calls no more
 	// succeed than that.
-	AddClientWithin(ctx context.Context, c Client, limit int) error
-	// Decide gives a Pending client the status, or is ErrNotFound if there is no such
-	// Pending one.
-	Decide(ctx context.Context, clientID string, to Status) error
+	AddClientWithin(ctx context.Context, c Client, limit int, changes ...Change) error
 	// AddSecret adds a secret to a client that has fewer than SecretsMax; otherwise it
-	// is ErrExists. An unknown or a public client is ErrNotFound.
-	AddSecret(ctx context.Context, clientID string, s Secret) error
+	// is ErrExists. An unknown, a public or a Deleted client is ErrNotFound.
+	AddSecret(ctx context.Context, clientID string, s Secret, changes ...Change) error
 	// RemoveSecret ends a secret of the client, or is ErrNotFound.
-	RemoveSecret(ctx context.Context, clientID string, secretID int64) error
+	RemoveSecret(ctx context.Context, clientID string, secretID int64, changes ...Change) error
 	// TouchSecret notes when a secret was used. One that has ended is no error.
 	TouchSecret(ctx context.Context, secretID int64, now time.Time) error
-	// Client finds a client by its client_id, or ErrNotFound.
+	// Client finds a client by its client_id, Deleted or not, or ErrNotFound.
 	Client(ctx context.Context, id string) (Client, error)
-	// Clients lists clients by ID, those above after, limit at the most.
+	// Clients lists clients that are not Deleted by ID, those above after, limit at the
+	// most.
 	Clients(ctx context.Context, after string, limit int) ([]Client, error)
-	// ClientsOf lists the clients of an owner by ID, limit at the most.
+	// ClientsOf lists the clients of an owner that are not Deleted by ID, limit at the
+	// most.
 	ClientsOf(ctx context.Context, ownerID int64, limit int) ([]Client, error)
+
+	// UpdateClient changes a client that has still the status and edition of u.Client,
+	// and replaces what waits for an operator; the edition grows by one. Otherwise it is
+	// ErrNotFound. Logos that neither the client nor what waits has are deleted, and so
+	// are the secrets of one that is public now.
+	UpdateClient(ctx context.Context, u ClientUpdate) error
+	// HeldEdit finds the change of a client that waits for an operator, or ErrNotFound.
+	HeldEdit(ctx context.Context, clientID string) (HeldEdit, error)
+	// HeldEdits lists the changes that wait for an operator by client_id, those above
+	// after, limit at the most.
+	HeldEdits(ctx context.Context, after string, limit int) ([]HeldEdit, error)
+	// Review takes an operator's decision on the edition of a client that is Pending, which
+	// is Active then, or Rejected with the reason as its Rejection; or on a change that
+	// waits, which if approved is applied to the client. Of what is not there in this
+	// edition it is ErrNotFound.
+	Review(ctx context.Context, v Verdict) error
+	// DeleteClient makes a client Deleted: its secrets, codes, device codes, logos and
+	// what waits for an operator are gone, its grants are revoked, and its tokens are dead
+	// whenever they were issued. One that is not there, or Deleted, is ErrNotFound.
+	DeleteClient(ctx context.Context, clientID string, now time.Time, change Change) error
+	// Logo finds a picture of a client, a PNG, by its hash, or ErrNotFound.
+	Logo(ctx context.Context, clientID string, hash Hash) ([]byte, error)
+
+	// AddDeviceCode inserts a device code. One or a user code that is taken is ErrExists;
+	// it is ErrTooMany if the client has limit codes that wait for an answer (ExpiresAt
+	// after c.Now). Of any number of concurrent calls no more succeed than that.
+	AddDeviceCode(ctx context.Context, c DeviceCode, limit int) error
+	// DeviceClient finds the client_id of a user code that waits for an answer: not
+	// expired (ExpiresAt after now) and not answered. Otherwise it is ErrNotFound.
+	DeviceClient(ctx context.Context, userCode Hash, now time.Time) (clientID string, err error)
+	// AnswerDevice answers a user code that waits for an answer and belongs to a client of
+	// a.UserID. Otherwise it is ErrNotFound.
+	AnswerDevice(ctx context.Context, a DeviceAnswer) error
+	// PollDevice redeems a device code of the client, in one transaction, so that of any
+	// number of concurrent calls with one code one gets what it gives. Its result says
+	// what became of it:
+	//
+	//   - DeviceGranted: it was approved. A grant stands now with its first pair, and the
+	//     code is gone.
+	//   - DeviceDenied: the person said no.
+	//   - DeviceExpired: its ExpiresAt is not after now.
+	//   - DeviceTooFast: nobody has answered, and the last poll was less than the
+	//     interval, less p.Slack, before. The interval has grown by p.Grow.
+	//   - DevicePending: nobody has answered.
+	//
+	// A code that is unknown, of another client or redeemed is ErrNotFound.
+	PollDevice(ctx context.Context, p DevicePoll) (DeviceState, error)
+	// IssueImplicit is Issue for a person's consent on the page of that ticket, without a
+	// refresh token. A ticket that a code or another such issuance has is ErrExists.
+	IssueImplicit(ctx context.Context, ticket Hash, i Issuance, changes ...Change) error
 
 	// Issue inserts a grant with its first pair of tokens, in one transaction, and
 	// returns the grant's ID.
 	Issue(ctx context.Context, i Issuance) (int64, error)
 	// AddCode inserts an authorization code. A Ticket that an earlier code has is
 	// ErrExists.
-	AddCode(ctx context.Context, c Code) error
+	AddCode(ctx context.Context, c Code, changes ...Change) error
 	// Redeem spends a code and inserts a grant with its first pair, in one transaction,
 	// so that of any number of concurrent calls with one code one succeeds. A code that
 	// is unknown, expired (ExpiresAt not after r.Now) and unspent, of another client, made for another
@@ -72,14 +123,16 @@ type Store interface {
 	// or of another client than r.ClientID is ErrNotFound and changes nothing.
 	Rotate(ctx context.Context, r Rotation) (Rotated, error)
 	// Token finds what is known of a live token of either use: not expired, of no
-	// revoked grant, and unspent if it is a refresh token. Otherwise it is ErrNotFound.
+	// revoked grant, of no Deleted client, and unspent if it is a refresh token. Otherwise
+	// it is ErrNotFound.
 	Token(ctx context.Context, token Hash, now time.Time) (Token, error)
 	// Revoke ends a token of the client: an access token alone, with a refresh token the whole
 	// grant. A token that is not there, not live or another client's changes nothing
 	// and is no error.
 	Revoke(ctx context.Context, clientID string, token Hash, now time.Time) error
 	// Access finds what a live access token stands for. An unknown one, one whose
-	// ExpiresAt is not after now, and one of a revoked grant is ErrNotFound.
+	// ExpiresAt is not after now, and one of a revoked grant or a Deleted client is
+	// ErrNotFound. Of its scope counts what the client is registered for.
 	Access(ctx context.Context, token Hash, now time.Time) (Access, error)
 
 	// Grants lists the live grants of a user: not revoked, with a token that has not
@@ -88,10 +141,11 @@ type Store interface {
 	Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]Grant, error)
 	// Disconnect revokes the live grants of a user to a client, now, and ends the codes
 	// that were not spent. It returns how many grants and codes that were.
-	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error)
+	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...Change) (int, error)
 
-	// AddSession inserts a session. An unknown user is ErrNotFound.
-	AddSession(ctx context.Context, s Session) error
+	// AddSession inserts a session, which nobody has used yet. An unknown user is
+	// ErrNotFound.
+	AddSession(ctx context.Context, s Session, changes ...Change) error
 	// Session finds the user of a live session: one whose ExpiresAt is after now.
 	// Otherwise it is ErrNotFound.
 	Session(ctx context.Context, session Hash, now time.Time) (User, error)
@@ -99,7 +153,7 @@ type Store interface {
 	EndSession(ctx context.Context, session Hash) error
 
 	// Note adds an entry to the record of changes. An unknown user is ErrNotFound.
-	// Methods that take a Change of their own add it in their transaction, if they
+	// Methods that take Changes of their own add them in their transaction, if they
 	// changed anything; one without an Action is not noted.
 	Note(ctx context.Context, c Change) error
 	// Changes lists the entries of a user's record, the newest first, those with an ID
@@ -112,7 +166,7 @@ type Store interface {
 	// AddFailure records a failed sign-in of key at now, then counts as Failures does.
 	AddFailure(ctx context.Context, key Hash, now, since time.Time) (Failures, error)
 
-	// Purge deletes what no answer depends on any more: codes and sessions that expired
+	// Purge deletes what no answer depends on any more: codes, device codes and sessions that expired
 	// before then, access tokens that expired before then, refresh tokens that expired before then, grants left without
 	// tokens, failures before then. It deletes limit rows of each at the most, and
 	// returns how many it deleted in all.
@@ -219,7 +273,7 @@ type Token struct {
 	ClientID  string
 	UserID    int64  // 0: nobody's
 	UserEmail string // empty: nobody's
-	Scope     Scope  // of an access token its own, of a refresh token the grant's
+	Scope     Scope  // of an access token its own, of a refresh token the grant's, as far as the client is registered for it
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 }
@@ -230,6 +284,7 @@ type Session struct {
 	UserID    int64
 	CreatedAt time.Time
 	ExpiresAt time.Time
+	SessionUse
 }
 
 // Failures is a count of failed sign-ins in a window.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -36,6 +35,9 @@ type commercial struct {
 	Public       bool     `json:"public"`
 	RequirePKCE  bool     `json:"require_pkce"`
 	RequireScope bool     `json:"require_scope"`
+	Legacy       bool     `json:"legacy"`
+	Edition      int64    `json:"edition"` // how often it was edited
+	Waiting      *waiting `json:"waiting,omitempty"`
 }
 
 // secret is what the commands tell of a live client_secret.
@@ -50,7 +52,7 @@ func applicationOf(c oauth.Client) application {
 	if c.Kind == oauth.Commercial {
 		a.Commercial = &commercial{
 			Description: c.Description, HomePage: c.HomePage, RedirectURIs: c.RedirectURIs, Scope: c.Scope.String(),
-			Public: c.Public, RequirePKCE: c.RequirePKCE, RequireScope: c.RequireScope,
+			Public: c.Public, RequirePKCE: c.RequirePKCE, RequireScope: c.RequireScope, Legacy: c.Legacy, Edition: c.Edition,
 		}
 	}
 	return a
@@ -136,27 +138,38 @@ once it is approved. Its secret is printed this once.`,
 }
 
 func appApproveCommand(p process) *cobra.Command {
-	return decisionCommand(p, "approve", "Let a pending application be used", oauth.Active, (*oauth.Service).Approve)
+	return decisionCommand(p, "approve", "Let a pending application be used, or an edit of one hold", oauth.Active)
 }
 
 func appRejectCommand(p process) *cobra.Command {
-	return decisionCommand(p, "reject", "Refuse a pending application", oauth.Rejected, (*oauth.Service).Reject)
+	return decisionCommand(p, "reject", "Refuse a pending application, or an edit of one", oauth.Rejected)
 }
 
 // decisionCommand is approve or reject.
-func decisionCommand(p process, name, short string, to oauth.Status, decide func(*oauth.Service, context.Context, string) error) *cobra.Command {
+func decisionCommand(p process, name, short string, to oauth.Status) *cobra.Command {
 	var out printer
+	var reason string
+	var edition int64
 	c := &cobra.Command{Use: name + " CLIENT_ID", Short: short, Args: cobra.ExactArgs(1)}
+	if to == oauth.Rejected {
+		c.Flags().StringVar(&reason, "reason", "", "Why, in at most 500 characters; its owner is shown it.")
+	}
+	c.Flags().Int64Var(&edition, "edition", 0, "`EDITION` of an application that was edited, or of an edit that waits; \"app list\" tells it.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
 	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
-		if err := decide(r.OAuth, c.Context(), args[0]); err != nil {
+		d := oauth.Decision{ClientID: args[0], Edition: edition, Approve: to == oauth.Active, Reason: reason}
+		if err := r.OAuth.Decide(c.Context(), d); err != nil {
+			return err
+		}
+		client, err := r.OAuth.ClientByID(c.Context(), args[0])
+		if err != nil {
 			return err
 		}
 		decided := struct {
 			ClientID string       `json:"client_id"`
 			Status   oauth.Status `json:"status"`
-		}{args[0], to}
+		}{args[0], client.Status}
 		return out.print(p.stdout, decided, func(w io.Writer) {
 			fmt.Fprintf(w, "client_id\t%s\nstatus\t%s\n", decided.ClientID, decided.Status)
 		})
@@ -171,7 +184,11 @@ func appListCommand(p process) *cobra.Command {
 	out.flag(c.Flags())
 	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
 		var applications []application
-		err := pages(func(last *oauth.Client) ([]oauth.Client, error) {
+		held, err := heldEdits(c.Context(), r)
+		if err != nil {
+			return err
+		}
+		err = pages(func(last *oauth.Client) ([]oauth.Client, error) {
 			if last == nil {
 				return r.OAuth.Clients(c.Context(), "", pageSize)
 			}
@@ -179,14 +196,17 @@ func appListCommand(p process) *cobra.Command {
 		}, func(client oauth.Client) error {
 			a := applicationOf(client)
 			a.Secrets = secretsOf(client)
+			if edit, waits := held[client.ID]; waits && a.Commercial != nil {
+				a.Commercial.Waiting = waitingOf(edit)
+			}
 			applications = append(applications, a)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		return list(&out, p.stdout, applications, "CLIENT_ID\tNAME\tKIND\tSTATUS\tOWNER\tSECRETS\tCREATED", func(a application) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.OwnerID, secretIDs(a.Secrets), a.CreatedAt.Format(time.RFC3339))
+		return list(&out, p.stdout, applications, "CLIENT_ID\tNAME\tKIND\tSTATUS\tEDITION\tOWNER\tSECRETS\tCREATED", func(a application) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.edition(), a.OwnerID, secretIDs(a.Secrets), a.CreatedAt.Format(time.RFC3339))
 		})
 	})
 	return c

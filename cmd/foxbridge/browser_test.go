@@ -10,6 +10,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/devices"
 )
 
 // What people see, in a real browser: they sign in, let an application in with less
@@ -62,7 +64,7 @@ func TestBrowser(t *testing.T) {
 	// Signed in already, the person is asked at once, and says no.
 	c.press(t, "form[action='/authorize'] button")
 	require.Contains(t, c.at(t), foxbridge+"/oauth2/authorize?")
-	c.tick(t, "scope", "security:read", "security:arm", "security:disarm", "socket:read", "socket:operate", "shutter:read", "shutter:operate", "history:read")
+	c.tick(t, "scope", devices.Scopes()...)
 	c.press(t, "button[value=allow]")
 	require.Contains(t, c.at(t), foxbridge+"/oauth2/consent", "nothing is no consent")
 	c.look(t, "consent-of-nothing")

@@ -59,15 +59,15 @@ func newRoot(p process) *cobra.Command {
 	}
 	root.AddCommand(
 		serveCommand(p), migrateCommand(p), demoCommand(p), simulateCommand(p), versionCommand(),
-		group("user", "People with an account", userAddCommand(p), userListCommand(p)),
-		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p),
+		group("user", "People with an account", userAddCommand(p), userPasswdCommand(p), userOperatorCommand(p), userListCommand(p)),
+		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p), appLegacyCommand(p), appDeleteCommand(p),
 			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretRemoveCommand(p))),
 		group("policy", "The issuance policy, tried out", policySimulateCommand(p)),
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p),
 			siteInviteCommand(p), siteJoinCommand(p), siteMembersCommand(p), siteLeaveCommand(p),
 			group("group", "Devices of a home that are commanded together", groupAddCommand(p), groupListCommand(p), groupRemoveCommand(p)),
 			group("scenario", "Lists of operations", scenarioAddCommand(p), scenarioListCommand(p), scenarioRemoveCommand(p))),
-		group("unit", "HomeControl units, the boxes in the homes", unitAddCommand(p), unitListCommand(p)),
+		group("unit", "HomeControl units, the boxes in the homes", unitAddCommand(p), unitSecretCommand(p), unitListCommand(p)),
 	)
 	wrapUsages(root)
 	return root

@@ -31,6 +31,12 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"user", "add"},
 		{"user", "add", "a@example.com"},
 		{"user", "add", "a@example.com", "--name", "A", "--password-stdin", "--password-file", "x"},
+		{"user", "passwd"},
+		{"user", "passwd", "a@example.com", "--password-stdin", "--password-file", "x"},
+		{"user", "operator"},
+		{"unit", "secret", "0123456789abcdef"},
+		{"unit", "secret", "0123456789abcdef", "--reset=false"},
+		{"app", "approve", "a", "--reason", "b"},
 		{"app", "add", "--owner", "a@example.com"},
 		{"app", "request", "--owner", "a@example.com", "--name", "A"},
 		{"app", "approve"},
@@ -71,12 +77,20 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 	for _, args := range [][]string{
 		{"user", "add", "no-address", "--name", "A", "--data-dir", dir},
 		{"user", "add", "a@example.com", "--name", "A", "--data-dir", dir, "--password-file", "/nowhere"},
+		{"user", "passwd", "nobody@example.com", "--data-dir", dir},
+		{"user", "passwd", "no-address", "--data-dir", dir},
+		{"user", "operator", "nobody@example.com", "--data-dir", dir},
+		{"unit", "secret", "0123456789abcdef", "--reset", "--data-dir", dir},
+		{"unit", "secret", "nobody", "--reset", "--data-dir", dir},
+		{"app", "reject", "nobody", "--reason", strings.Repeat("x", 501), "--data-dir", dir},
 		{"app", "add", "--owner", "nobody@example.com", "--name", "A", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "http://a.example.com/", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--scope", "everything", "--data-dir", dir},
 		{"app", "approve", "nobody", "--data-dir", dir},
 		{"app", "reject", "nobody", "--data-dir", dir},
+		{"app", "legacy", "nobody", "on", "--data-dir", dir},
+		{"app", "delete", "nobody", "--data-dir", dir},
 		{"app", "secret", "add", "nobody", "--data-dir", dir},
 		{"app", "secret", "remove", "nobody", "1", "--data-dir", dir},
 		{"site", "add", "--owner", "nobody@example.com", "--label", "A", "--data-dir", dir},
@@ -147,23 +161,36 @@ func TestJSONFieldsAreStable(t *testing.T) {
 		require.ElementsMatch(t, names, got)
 	}
 	has(fields("migrate"), "database", "status")
-	has(fields("user", "add", "a@example.com", "--name", "A"), "id", "email", "name", "created_at", "password")
-	has(fields("user", "list"), "id", "email", "name", "created_at")
+	has(fields("user", "add", "a@example.com", "--name", "A"), "id", "email", "name", "created_at", "operator", "password")
+	has(fields("user", "passwd", "a@example.com"), "id", "email", "name", "created_at", "operator", "password")
+	has(fields("user", "operator", "a@example.com"), "id", "email", "name", "created_at", "operator")
+	has(fields("user", "list"), "id", "email", "name", "created_at", "operator")
 	has(fields("app", "add", "--owner", "a@example.com", "--name", "S"), "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at")
 	listedApp := fields("app", "list")
 	has(listedApp, "client_id", "name", "kind", "status", "owner_id", "created_at", "secrets")
 	has(listedApp["secrets"].([]any)[0].(map[string]any), "id", "created_at", "last_used_at")
 	requested := fields("app", "request", "--owner", "a@example.com", "--name", "C", "--redirect-uri", "https://c.example.com/")
 	has(requested, "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at", "commercial")
-	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope")
+	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope", "legacy", "edition")
 	has(fields("app", "approve", requested["client_id"].(string)), "client_id", "status")
 	has(fields("app", "secret", "add", requested["client_id"].(string)), "client_id", "client_secret")
 	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1"), "client_id", "secret_id")
-	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "owner", "created_at")
+	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "language", "owner", "created_at")
 	has(fields("unit", "add", "--site", "1", "--device", "socket:Lamp: the big one"), "unit_id", "password", "site_id", "devices")
+	has(fields("site", "group", "add", "--site", "1", "--kind", "socket", "--label", "All", "--device", "1"), "group_id", "site_id", "kind", "label", "devices")
+	has(fields("site", "group", "list", "--owner", "a@example.com", "--site", "1"), "group_id", "site_id", "kind", "label", "devices")
+	has(fields("site", "scenario", "add", "--owner", "a@example.com", "--site", "1", "--label", "Off", "--step", "socket/off:1", "--step", "security/armed"),
+		"scenario_id", "site_id", "label", "type", "enabled")
+	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled")
+	has(fields("site", "members", "--owner", "a@example.com", "--site", "1"), "site_id", "email", "name", "role")
+	invited := fields("site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--role", "guest")
+	has(invited, "site_id", "email", "role", "code", "expires_at")
+	fields("user", "add", "b@example.com", "--name", "B")
+	has(fields("site", "join", "--email", "b@example.com", "--code", invited["code"].(string)), "site_id", "email", "name", "role")
+	has(fields("unit", "secret", fields("unit", "list")["unit_id"].(string), "--reset"), "unit_id", "password")
 	has(fields("unit", "list"), "unit_id", "site_id", "online", "firmware", "catalogue", "clock_offset_ms", "seen_at", "created_at")
 	listed := fields("site", "list")
-	has(listed, "site_id", "label", "timezone", "owner", "devices", "created_at")
+	has(listed, "site_id", "label", "timezone", "language", "owner", "devices", "created_at")
 	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
 }
 

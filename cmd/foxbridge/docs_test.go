@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,7 @@ func TestReadmeTellsTheTruth(t *testing.T) {
 	demo := launchDemo(t, dir)
 	answers := shell(t, dir, strings.Join(blocks(t, "README.md", "sh"), "\n"))
 	require.Regexp(t, `"payload":\{"request":"OK"\}`, answers)
-	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed"}`)
+	require.Contains(t, answers, `"payload":{"status":4,"statusLabel":"armed","alarm":"quiet"`)
 	require.Contains(t, answers, `Alarm armed by Demo`)
 	require.Equal(t, exitOK, demo.stop(t))
 }
@@ -100,6 +101,16 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Contains(t, answers, `"items":[]`, "its own token reaches nobody's home")
 	require.Regexp(t, `(?s)"active":true.*"active":false`, answers, "revoked in between")
 	require.Equal(t, exitOK, demo.stop(t))
+}
+
+// So do the commands of the page about accounts.
+func TestAccountPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data")
+	out := shell(t, dir, strings.Join(blocks(t, "docs/account.md", "sh"), "\n"))
+	require.Contains(t, out, "The password cannot be shown again.")
+	require.Regexp(t, `(?s)operator +true.*operator +false`, out)
 }
 
 // The scripts of the page for their authors get through what years bring: an access
@@ -162,6 +173,27 @@ func TestScriptPageTellsTheTruth(t *testing.T) {
 			require.Equal(t, exitOK, demo.stop(t))
 		})
 	}
+}
+
+// A script without a password gets its tokens as its page shows, once its owner has let
+// it in.
+func TestDeviceGrantPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	demo := launchDemo(t, dir)
+	examples := blocks(t, "docs/device-grant.md", "sh")
+	require.Len(t, examples, 2)
+	told := regexp.MustCompile(`Open (\S+/device) and enter (\S+)`).FindStringSubmatch(shell(t, dir, examples[0]))
+	require.Len(t, told, 3)
+	env := strings.Fields(shell(t, dir, `. ./demo.env; echo "$FOXBRIDGE_USERNAME $FOXBRIDGE_PASSWORD"`))
+	v := newVisitor(t)
+	v.open(t, told[1])
+	v.submit(t, "/signin", url.Values{"username": {env[0]}, "password": {env[1]}})
+	v.submit(t, "/device", url.Values{"user_code": {told[2]}})
+	v.submit(t, "/device/answer", url.Values{"answer": {"allow"}})
+	require.Contains(t, v.text(), "The device is connected")
+	require.Contains(t, shell(t, dir, examples[1]), `"items":[{"siteId":`)
+	require.Equal(t, exitOK, demo.stop(t))
 }
 
 // The applications of the page about account linking can be registered as it says, and
@@ -288,7 +320,9 @@ func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
 		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
-		"docs/script.md": true, "docs/scenarios.md": true, "docs/account-linking.md": true,
+		"docs/script.md": true, "docs/scenarios.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
+		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
+		"docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)

@@ -47,7 +47,7 @@ func node(t testing.TB, script string, given any, browse func(address, answer st
 	if !ok {
 		fmt.Fprint(os.Stderr, `
 *******************************************************************
-*  NOT TESTED WITH NODE'S OAUTH CLIENTS: they are not installed.  *
+*  NOT TESTED WITH WHAT NPM HAS: it is not installed.             *
 *  Run .ci/install-tools.                                         *
 *******************************************************************
 `)

@@ -68,6 +68,7 @@ func siteListCommand(p process) *cobra.Command {
 				if s.Role != devices.Owner {
 					continue
 				}
+				delete(s.Counts, devices.Scene) // no device
 				sites = append(sites, site{
 					SiteID: s.ID, Label: s.Label, Timezone: s.Timezone, Language: s.Language, Owner: u.Email, Devices: s.Counts, CreatedAt: s.CreatedAt,
 				})

@@ -23,11 +23,12 @@ type user struct {
 	Email     string    `json:"email"`
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
-	Password  string    `json:"password,omitempty"` // only of a new user, and only if it was made up
+	Operator  bool      `json:"operator"`
+	Password  string    `json:"password,omitempty"` // only of a new one, and only if it was made up
 }
 
 func userOf(u oauth.User) user {
-	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt}
+	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt, Operator: u.Operator}
 }
 
 func userAddCommand(p process) *cobra.Command {
@@ -111,8 +112,8 @@ func userListCommand(p process) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return list(&out, p.stdout, users, "ID\tEMAIL\tNAME\tCREATED", func(u user) string {
-			return fmt.Sprintf("%d\t%s\t%s\t%s", u.ID, u.Email, u.Name, u.CreatedAt.Format(time.RFC3339))
+		return list(&out, p.stdout, users, "ID\tEMAIL\tNAME\tOPERATOR\tCREATED", func(u user) string {
+			return fmt.Sprintf("%d\t%s\t%s\t%t\t%s", u.ID, u.Email, u.Name, u.Operator, u.CreatedAt.Format(time.RFC3339))
 		})
 	})
 	return c

@@ -92,7 +92,7 @@ func gather(siteID int64, rows []groupScan) []devices.Group {
 			continue
 		}
 		if len(list) == 0 || list[len(list)-1].ID != row.ID {
-			row.SiteID, row.Group.CreatedAt = siteID, utc(row.createdAt)
+			row.SiteID, row.CreatedAt = siteID, utc(row.createdAt)
 			list = append(list, row.Group)
 		}
 		last := &list[len(list)-1]

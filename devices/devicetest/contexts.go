@@ -34,6 +34,13 @@ func testContexts(t *testing.T, b *bench) {
 			_, err := h.Unit(ctx, h.unit)
 			return err
 		},
+		"ReplaceSecret": func(ctx context.Context) error {
+			return h.ReplaceSecret(ctx, h.unit, [32]byte{1}, noon)
+		},
+		"Replaced": func(ctx context.Context) error {
+			_, err := h.Replaced(ctx, noon, 10)
+			return err
+		},
 		"Units": func(ctx context.Context) error {
 			_, err := h.Units(ctx, "", 10)
 			return err

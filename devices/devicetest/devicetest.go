@@ -28,6 +28,7 @@ func Run(t *testing.T, open Open) {
 	for name, suite := range map[string]func(*testing.T, *bench){
 		"sites":      testSites,
 		"units":      testUnits,
+		"secrets":    testSecrets,
 		"target":     testTarget,
 		"accept":     testAccept,
 		"keys":       testKeys,

@@ -156,6 +156,20 @@ func (h *hook) join(c *conn) (leaving []*conn, refusal string) {
 	return slices.Clone(m.leaving), ""
 }
 
+// cut ends all connections of a unit. It may come again at once.
+func (h *hook) cut(unit string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := h.units[unit]
+	if m == nil {
+		return 0
+	}
+	for _, c := range m.conns {
+		c.abort()
+	}
+	return len(m.conns)
+}
+
 // left is called when a connection has ended, however it did. It gives what its unit
 // leaves unsaid: that it is offline, on which topic; nil if there is nothing to say.
 func (h *hook) left(c *conn) *packets.Packet {

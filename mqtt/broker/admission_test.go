@@ -193,6 +193,19 @@ func TestAUnitHasFourConnectionsAtTheMost(t *testing.T) {
 	oldest.closed()
 }
 
+func TestAUnitIsCutOff(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, Options{}, slog.LevelInfo)
+	first, second := b.unit(t, own), b.unit(t, own, func(c *packets.ConnectPacket) { c.ClientIdentifier = "second" })
+	neighbour := b.unit(t, other)
+	require.Equal(t, 2, b.Cut(own))
+	first.closed()
+	second.closed()
+	require.Zero(t, b.Cut("00000000000000cc"))
+	neighbour.subscribe(1, "hc/1/"+other+"/cmd")
+	b.unit(t, own).subscribe(1, "hc/1/"+own+"/cmd")
+}
+
 func TestUnitsAreCountedAndTheBridgeHasItsPlace(t *testing.T) {
 	t.Parallel()
 	b, _ := start(t, Options{MaximumClients: 2}, slog.LevelInfo)

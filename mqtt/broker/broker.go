@@ -139,6 +139,10 @@ func (b *Broker) Addr() net.Addr {
 // everything below hc/1/ without credentials.
 func (b *Broker) Dial(ctx context.Context) (net.Conn, error) { return b.memory.dial(ctx) }
 
+// Cut ends the connections of a unit, if it has any, and says how many that were. It may
+// connect again at once, with what its credentials are then.
+func (b *Broker) Cut(unit string) int { return b.hook.cut(unit) }
+
 // Healthy says why nothing would come of an order, as far as the broker knows: messages
 // of units wait for the bridge, and for 20 s none has been taken. nil otherwise.
 func (b *Broker) Healthy() error {

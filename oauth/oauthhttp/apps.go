@@ -53,6 +53,8 @@ func (p *Pages) appPages() []route {
 		{pathAddSecret, private(page{post: p.addSecret})},
 		{pathRemoveSecret, private(page{post: p.removeSecret})},
 		{pathGetToken, private(page{post: p.getToken})},
+		{pathAddAppPassword, private(page{post: p.addAppPassword})},
+		{pathRemoveAppPassword, private(page{post: p.removeAppPassword})},
 	}
 }
 
@@ -61,11 +63,12 @@ type appView struct {
 	oauth.Client
 	KindKey, StatusKey string
 	StatusClass        string
+	Picture            string // path; may be empty
 }
 
 func newAppView(c oauth.Client) appView {
 	class := map[oauth.Status]string{oauth.Active: "success", oauth.Pending: "warning", oauth.Rejected: "error"}
-	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status]}
+	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status], Picture: logoPath(c.ID, c.Logo)}
 }
 
 // appKeys are messages that the pages of applications make up.
@@ -132,7 +135,7 @@ func (p *Pages) createPersonal(w http.ResponseWriter, r *http.Request, v visitor
 	if err != nil {
 		return err
 	}
-	client, secret, err := p.service.CreatePersonal(r.Context(), v.user.ID, form.Get(fieldClientID), form.Get(fieldName))
+	client, secret, err := p.service.CreatePersonal(r.Context(), v.user.ID, form.Get(fieldClientID), form.Get(fieldName), p.address(r))
 	return p.created(w, r, v, "personal", form, client, secret, err)
 }
 
@@ -148,6 +151,7 @@ func (p *Pages) createCommercial(w http.ResponseWriter, r *http.Request, v visit
 		HomePage:    strings.TrimSpace(form.Get(fieldHomePage)), RedirectURIs: strings.Fields(form.Get(fieldRedirectURIs)),
 		Scopes: form.All(fieldScope),
 		Public: form.Has(fieldPublic), RequirePKCE: form.Has(fieldRequirePKCE), RequireScope: form.Has(fieldRequireScope),
+		Address: p.address(r),
 	})
 	return p.created(w, r, v, "commercial", form, client, secret, err)
 }
@@ -201,6 +205,8 @@ type secretView struct {
 	appView
 	Secret string // empty of a public application
 	Curl   string // that gets a token; empty if the application has another way
+
+	AppPassword bool // the token needs one, and not the account's own password
 }
 
 func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, secret string) {
@@ -208,17 +214,13 @@ func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, 
 	if c.Kind == oauth.Personal {
 		view.Curl = "curl -u " + c.ID + ":" + secret + " " + p.base(r) + pathToken + " -d grant_type=password" +
 			" --data-urlencode " + quoted("username="+v.user.Email) + " --data-urlencode 'password=YOUR_PASSWORD'"
+		view.AppPassword = v.user.AppPasswordsOnly
 	}
 	p.web.Render(w, r, http.StatusOK, "secret", view, web.ReturnTo(pathApps+"/"+c.ID))
 }
 
 // base is the address of the API.
-func (p *Pages) base(r *http.Request) string {
-	if issuer := p.service.Issuer(); issuer != "" {
-		return issuer
-	}
-	return "http://" + r.Host
-}
+func (p *Pages) base(r *http.Request) string { return addressOf(p.service, r) }
 
 // quoted is s as one word of a shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
@@ -231,7 +233,10 @@ type appPage struct {
 	AddToken, RemoveToken, GetTokenForm string
 	Form                                *web.Form // that gets a token
 	Personal                            bool
+	Passwords                           appPasswordsSection // of a personal one
 	Email                               string
+	CanEdit                             bool
+	Waiting                             *waiting // nil: nothing waits for an operator
 }
 
 // own finds the application that the path names, if it is the person's own. Any other
@@ -255,11 +260,30 @@ func (p *Pages) app(w http.ResponseWriter, r *http.Request, v visitor) error {
 }
 
 func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) {
+	p.renderAppWith(w, r, v, status, c, form, new(web.Form))
+}
+
+// renderAppWith is renderApp with what is wrong with a new app password.
+func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form, appPassword *web.Form) {
+	_, held, err := p.service.Edited(r.Context(), v.user.ID, c.ID)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	var passwords appPasswordsSection
+	if c.Kind == oauth.Personal {
+		if passwords, err = p.appPasswordsSection(w, r, v, c, appPassword); err != nil {
+			p.fail(w, r, err)
+			return
+		}
+	}
 	p.web.Render(w, r, status, "app", appPage{
-		appView: newAppView(c), Scopes: p.scopeOptions(c.Scope),
+		Passwords: passwords,
+		appView:   newAppView(c), Scopes: p.scopeOptions(c.Scope),
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
 		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
 		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email,
+		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
 }
 
@@ -271,7 +295,7 @@ func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) err
 	if answered || err != nil {
 		return err
 	}
-	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID)
+	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID, p.address(r))
 	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
 		p.log.InfoContext(r.Context(), "secret not added", "client_id", c.ID, "err", wrong)
 		p.web.Error(w, r, http.StatusConflict, "apps.secret.full")
@@ -317,7 +341,7 @@ func (p *Pages) removeOne(r *http.Request, c oauth.Client, secretID string) erro
 	if err != nil || len(c.Secrets) < oauth.SecretsMax {
 		return &oauth.FieldError{Field: fieldSecret, Problem: "cannot be removed"}
 	}
-	return p.service.RemoveOwnSecret(r.Context(), c.OwnerID, c.ID, id)
+	return p.service.RemoveOwnSecret(r.Context(), c.OwnerID, c.ID, id, p.address(r))
 }
 
 // tokenView is the data of the page that shows tokens, once.
@@ -362,19 +386,6 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 }
 
 func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
-	p.logRefusal(r, refusal)
-	if refusal.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
-	}
-	status := statusOf(r, refusal)
-	switch refusal.Code {
-	case oauth.CodeInvalidGrant:
-		status = http.StatusForbidden
-		form.Reject(fieldPassword, "apps.password.wrong")
-	case oauth.CodeSlowDown:
-		form.Reject(fieldPassword, "apps.token.slow_down", minutes(refusal.RetryAfter))
-	default:
-		form.Reject(fieldPassword, "signin.busy")
-	}
+	status := p.passwordRefused(w, r, form, fieldPassword, "apps.password.wrong", refusal)
 	p.renderApp(w, r, v, status, c, form)
 }

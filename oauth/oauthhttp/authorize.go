@@ -165,6 +165,7 @@ type consentView struct {
 	HomePage, HomeHost, Host string // Host is where the answer goes
 	Scopes, Sites            []web.Option
 	Site                     string // the only one
+	Picture                  string // path of the application's; may be empty
 }
 
 func (p *Pages) renderConsent(w http.ResponseWriter, r *http.Request, status int, a asking) {
@@ -174,7 +175,7 @@ func (p *Pages) renderConsent(w http.ResponseWriter, r *http.Request, status int
 		Account: a.user.Email, SignOutToken: p.web.FormToken(w, r, formSignOut),
 		Name: a.Client.Name, Description: a.Client.Description,
 		HomePage: a.Client.HomePage, HomeHost: hostOf(a.Client.HomePage), Host: hostOf(a.RedirectURI),
-		Scopes: p.scopeOptions(a.Scope),
+		Scopes: p.scopeOptions(a.Scope), Picture: logoPath(a.Client.ID, a.Client.Logo),
 	}
 	// A field that came back empty is one that the person emptied.
 	again := a.form.Has(fieldAnswer)
@@ -288,10 +289,13 @@ func (p *Pages) allow(w http.ResponseWriter, r *http.Request, a asking) error {
 		return nil
 	}
 	to, err := p.service.Consent(r.Context(), a.Authorization, oauth.Consent{
-		UserID: a.user.ID, Ticket: oauth.HashOf(a.ticket), Scope: scope, Sites: sites,
+		UserID: a.user.ID, Ticket: oauth.HashOf(a.ticket), Scope: scope, Sites: sites, Address: p.address(r),
 	})
 	if err != nil {
 		return err
+	}
+	if a.Implicit() {
+		p.log.WarnContext(r.Context(), "token given by the implicit grant, in the address of a redirect", "client_id", a.Client.ID, "user_id", a.user.ID)
 	}
 	p.log.InfoContext(r.Context(), "consent given", "client_id", a.Client.ID, "user_id", a.user.ID, "scope", scope.String(), "sites", len(sites))
 	p.web.Redirect(w, to)

@@ -25,6 +25,7 @@ type connectionView struct {
 	oauth.Connection
 	HomeHost string
 	Personal bool
+	Picture  string // path; may be empty
 	Grants   []grantView
 }
 
@@ -50,7 +51,7 @@ func (p *Pages) connected(w http.ResponseWriter, r *http.Request, v visitor) err
 	}
 	view := connectedView{Token: p.web.FormToken(w, r, formDisconnect)}
 	for _, c := range connections {
-		shown := connectionView{Connection: c, HomeHost: hostOf(c.HomePage), Personal: c.Kind == oauth.Personal}
+		shown := connectionView{Connection: c, HomeHost: hostOf(c.HomePage), Personal: c.Kind == oauth.Personal, Picture: logoPath(c.ClientID, c.Logo)}
 		for _, g := range c.Grants {
 			shown.Grants = append(shown.Grants, grantView{
 				All: g.Scope == nil, Scopes: p.scopeOptions(g.Scope), Sites: sitesIn(labels, g.Sites), Since: g.Since,
@@ -92,7 +93,7 @@ func (p *Pages) disconnect(w http.ResponseWriter, r *http.Request, v visitor) er
 	if err != nil {
 		return err
 	}
-	ended, err := p.service.Disconnect(r.Context(), v.user.ID, form.Get(fieldClientID))
+	ended, err := p.service.Disconnect(r.Context(), v.user.ID, form.Get(fieldClientID), p.address(r))
 	if err != nil {
 		return err
 	}

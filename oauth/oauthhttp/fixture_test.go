@@ -55,6 +55,7 @@ type server struct {
 	seen      *reasons
 
 	administration *oauth.Service // on the real store
+	store          oauth.Store    // the real one
 
 	mu  sync.Mutex
 	now time.Time
@@ -68,7 +69,7 @@ func newServer(t testing.TB, store func(oauth.Store) oauth.Store) *server {
 
 func newServerOn(t testing.TB, real oauth.Store, store func(oauth.Store) oauth.Store) *server {
 	t.Helper()
-	s := &server{log: &logs{}, seen: &reasons{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	s := &server{store: real, log: &logs{}, seen: &reasons{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	var err error
 	s.passwords, err = oauth.NewPasswords(oauth.PasswordOptions{
 		Workers: 2,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,7 @@ func TestTheTokenMatrix(t *testing.T) {
 		t.Helper()
 		m := newMatrix(t, s)
 		for _, app := range m.apps() {
-			for _, grant := range []string{oauth.GrantPassword, oauth.GrantRefresh, oauth.GrantCode, oauth.GrantClientCredentials, "implicit"} {
+			for _, grant := range []string{oauth.GrantPassword, oauth.GrantRefresh, oauth.GrantCode, oauth.GrantClientCredentials, oauth.GrantDevice, deviceAuthorization, oauth.GrantImplicit} {
 				for _, auth := range []string{"basic", "body", "wrong basic", "wrong body", "no secret", "nobody"} {
 					m.run(t, try{app: app, grant: grant, auth: auth})
 				}
@@ -38,6 +39,10 @@ func TestTheTokenMatrix(t *testing.T) {
 		m.report(t)
 	})
 }
+
+// deviceAuthorization stands among the grants for the endpoint at which that of a device
+// begins.
+const deviceAuthorization = "device authorization"
 
 // kindOf is an application as the matrix sees it.
 type kindOf struct {
@@ -74,6 +79,7 @@ type matrix struct {
 	from   netip.Addr
 	issued []application
 	counts map[outcome]int
+	per    map[string]int    // requests by grant
 	spend  map[string]string // code or refresh token that is unspent, by application and grant
 }
 
@@ -83,8 +89,8 @@ func newMatrix(t *testing.T, s *server) *matrix {
 	require.NoError(t, s.service.Reject(t.Context(), rejected.ID))
 	m := &matrix{
 		s: s, web: httptest.NewServer(s.router), from: netip.MustParseAddr("10.0.0.0"),
-		issued: []application{s.commercial(t), s.commercial(t, public), s.requested(t), rejected},
-		counts: map[outcome]int{}, spend: map[string]string{},
+		issued: []application{s.commercial(t), s.commercial(t, public), s.requested(t), rejected, s.legacy(t), s.deleted(t)},
+		counts: map[outcome]int{}, per: map[string]int{}, spend: map[string]string{},
 	}
 	t.Cleanup(m.web.Close)
 	return m
@@ -95,12 +101,23 @@ func (m *matrix) apps() []kindOf {
 		return kindOf{name: name, id: a.ID, secret: a.secret, active: active, grants: grants}
 	}
 	return []kindOf{
-		kind("personal", application{m.s.client, m.s.secret}, true, "password", "refresh_token"),
+		kind("personal", application{m.s.client, m.s.secret}, true, "password", "refresh_token", oauth.GrantDevice, deviceAuthorization),
 		kind("commercial", m.issued[0], true, "authorization_code", "refresh_token", "client_credentials"),
 		kind("public", m.issued[1], true, "authorization_code", "refresh_token"),
 		kind("pending", m.issued[2], false),
 		kind("rejected", m.issued[3], false),
+		// Over this endpoint the mark of the implicit grant changes nothing.
+		kind("legacy", m.issued[4], true, "authorization_code", "refresh_token", "client_credentials"),
+		kind("deleted", m.issued[5], false),
 	}
+}
+
+// deleted registers an application that its owner has deleted.
+func (s *server) deleted(t testing.TB) application {
+	t.Helper()
+	a := s.commercial(t)
+	require.NoError(t, s.administration.DeleteClient(t.Context(), a.ID))
+	return a
 }
 
 // run makes every fault of every parameter, in form encoding; those of an application
@@ -136,6 +153,9 @@ type pair struct{ name, value string }
 func (m *matrix) right(t *testing.T, c try) []pair {
 	t.Helper()
 	pairs := []pair{{"grant_type", c.grant}}
+	if c.grant == deviceAuthorization {
+		pairs = nil
+	}
 	switch c.auth {
 	case "body":
 		pairs = append(pairs, pair{"client_id", c.app.id})
@@ -154,6 +174,8 @@ func (m *matrix) right(t *testing.T, c try) []pair {
 		pairs = append(pairs, pair{"refresh_token", m.unspent(t, c)})
 	case oauth.GrantCode:
 		pairs = append(pairs, pair{"code", m.unspent(t, c)}, pair{"redirect_uri", redirectURI}, pair{"code_verifier", verifier})
+	case oauth.GrantDevice:
+		pairs = append(pairs, pair{"device_code", m.unspent(t, c)})
 	}
 	return append(pairs, pair{"scope", "socket:read"})
 }
@@ -167,6 +189,11 @@ func (m *matrix) unspent(t *testing.T, c try) string {
 	}
 	i := slices.IndexFunc(m.issued, func(a application) bool { return a.ID == c.app.id })
 	switch {
+	case c.app.name == "personal" && c.grant == oauth.GrantDevice:
+		d := m.s.device(t)
+		_, err := m.s.service.AnswerDevice(t.Context(), m.s.alice.ID, d.UserCode, true, m.from)
+		require.NoError(t, err)
+		m.spend[key] = d.DeviceCode
 	case c.app.active && i >= 0 && c.grant == oauth.GrantCode:
 		m.spend[key] = m.s.code(t, m.issued[i])
 	case c.app.active && i >= 0:
@@ -198,12 +225,29 @@ func (m *matrix) check(t *testing.T, c try) {
 	require.NoError(t, json.Unmarshal(body, &got), c)
 	require.Equal(t, want, outcome{resp.StatusCode, got.Error}, "%s: %s", c, body)
 	m.counts[want]++
+	m.per[c.grant]++
 	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 	require.Equal(t, "application/json", resp.Header.Get("Content-Type"))
 	require.Equal(t, want.status == http.StatusUnauthorized, resp.Header.Get("WWW-Authenticate") != "", c)
-	if want.status == http.StatusOK {
+	switch {
+	case want.status != http.StatusOK:
+	case c.grant == deviceAuthorization:
+		m.checkDevice(t, string(body))
+	default:
 		m.checkSuccess(t, c, string(body), got)
 	}
+}
+
+// checkDevice takes the codes that were given out of the way, since no more than some
+// may wait.
+func (m *matrix) checkDevice(t *testing.T, body string) {
+	t.Helper()
+	var d deviceCodes
+	require.NoError(t, json.Unmarshal([]byte(body), &d))
+	require.Regexp(t, `^[0-9a-f]{64}$`, d.DeviceCode)
+	require.Equal(t, issuer+"/device?user_code="+d.UserCode, d.Complete)
+	_, err := m.s.service.AnswerDevice(t.Context(), m.s.alice.ID, d.UserCode, false, m.from)
+	require.NoError(t, err)
 }
 
 func (m *matrix) checkSuccess(t *testing.T, c try, body string, got answer) {
@@ -229,7 +273,7 @@ func (m *matrix) checkSuccess(t *testing.T, c try, body string, got answer) {
 	if c.grant == oauth.GrantCode || c.grant == oauth.GrantRefresh {
 		m.spend[c.app.id+c.grant] = got.RefreshToken
 	}
-	if c.grant == oauth.GrantCode {
+	if c.grant == oauth.GrantCode || c.grant == oauth.GrantDevice {
 		delete(m.spend, c.app.id+c.grant)
 	}
 }
@@ -239,7 +283,11 @@ func (m *matrix) send(t *testing.T, c try) *http.Response {
 	t.Helper()
 	pairs := m.faulty(m.right(t, c), c)
 	contentType, body := encode(t, c, pairs)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, m.web.URL+"/oauth2/token", strings.NewReader(body))
+	path := "/oauth2/token"
+	if c.grant == deviceAuthorization {
+		path = deviceEndpoint
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, m.web.URL+path, strings.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Content-Type", contentType)
 	m.from = m.from.Next() // another each time: wrong passwords count by it
@@ -345,6 +393,8 @@ func expected(c try) outcome {
 	switch {
 	case c.auth == "nobody", absent("client_id"), other("client_id"), other("client_secret"):
 		return invalidClient
+	case c.app.name == "deleted":
+		return invalidClient
 	case strings.HasPrefix(secret, "wrong"):
 		return invalidClient
 	case secret == "no secret" && !isPublic:
@@ -366,9 +416,9 @@ func expected(c try) outcome {
 	// Its parameters.
 	scoped := c.app.name != "personal" && c.grant != oauth.GrantCode
 	switch {
-	case absent("username"), absent("password"), absent("refresh_token"), absent("code"):
+	case absent("username"), absent("password"), absent("refresh_token"), absent("code"), absent("device_code"):
 		return refused("invalid_request")
-	case other("username"), other("password"), other("refresh_token"), other("code"):
+	case other("username"), other("password"), other("refresh_token"), other("code"), other("device_code"):
 		return refused("invalid_grant")
 	case other("redirect_uri"), other("code_verifier"), absent("code_verifier"):
 		return refused("invalid_grant")
@@ -388,6 +438,9 @@ func (m *matrix) report(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%d %-22s %6d", o.status, o.code, n))
 	}
 	slices.Sort(lines)
+	for _, grant := range slices.Sorted(maps.Keys(m.per)) {
+		lines = append(lines, fmt.Sprintf("%-45s %6d", grant, m.per[grant]))
+	}
 	t.Logf("token matrix: %d requests\n%s", total, strings.Join(lines, "\n"))
 	for _, o := range []outcome{
 		{200, ""},

@@ -13,7 +13,9 @@ import (
 const metadataCache = "public, max-age=300"
 
 // serverMetadata is RFC 8414 section 2, with RFC 9207 section 3 and RFC 9728 section
-// 4. An endpoint that is not served is absent.
+// 4, and RFC 8628 section 4. An endpoint that is not served is absent, and so is the
+// implicit grant: it is for applications that were marked for it one by one, and none
+// should find it here.
 type serverMetadata struct {
 	Issuer                        string   `json:"issuer"`
 	AuthorizationEndpoint         string   `json:"authorization_endpoint,omitempty"`
@@ -21,6 +23,7 @@ type serverMetadata struct {
 	RevocationEndpoint            string   `json:"revocation_endpoint,omitempty"`
 	IntrospectionEndpoint         string   `json:"introspection_endpoint,omitempty"`
 	UserinfoEndpoint              string   `json:"userinfo_endpoint,omitempty"`
+	DeviceAuthorizationEndpoint   string   `json:"device_authorization_endpoint,omitempty"`
 	ScopesSupported               []string `json:"scopes_supported,omitempty"`
 	ResponseTypesSupported        []string `json:"response_types_supported"`
 	ResponseModesSupported        []string `json:"response_modes_supported"`
@@ -53,6 +56,7 @@ func (h *Handler) authorizationServer(routes *mux.Router) func(http.ResponseWrit
 			RevocationEndpoint:            at(pathRevoke, http.MethodPost),
 			IntrospectionEndpoint:         at(pathIntrospect, http.MethodPost),
 			UserinfoEndpoint:              at(pathUserinfo, http.MethodGet),
+			DeviceAuthorizationEndpoint:   at(pathAuthorizeDevice, http.MethodPost),
 			ScopesSupported:               h.service.Scopes(),
 			ResponseTypesSupported:        []string{"code"},
 			ResponseModesSupported:        []string{"query"},

@@ -1,5 +1,5 @@
 // Package oauthhttp is the authorization server over HTTP: the endpoints that
-// applications call (RFC 6749, 7009, 7662, 8414, 9728), and the way from a request of
+// applications call (RFC 6749, 7009, 7662, 8414, 8628, 9728), and the way from a request of
 // the API to the access token it carries (RFC 6750).
 package oauthhttp
 
@@ -61,6 +61,7 @@ const (
 	pathRevoke              = "/oauth2/revoke"
 	pathIntrospect          = "/oauth2/introspect"
 	pathUserinfo            = "/oauth2/userinfo"
+	pathAuthorizeDevice     = "/oauth2/device_authorization"
 	pathAuthorizationServer = "/.well-known/oauth-authorization-server" // RFC 8414 section 3
 	pathProtectedResource   = "/.well-known/oauth-protected-resource"   // RFC 9728 section 3
 )
@@ -71,10 +72,11 @@ const (
 func (h *Handler) Register(r *mux.Router) {
 	post := []string{http.MethodPost}
 	endpoints := map[string]*endpoint{
-		pathToken:      {name: "token", methods: post, serve: h.token},
-		pathRevoke:     {name: "revocation", methods: post, serve: h.revoke},
-		pathIntrospect: {name: "introspection", methods: post, serve: h.introspect, always401: true},
-		pathUserinfo:   {name: "userinfo", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: h.userinfo, bearer: true},
+		pathToken:           {name: "token", methods: post, serve: h.token},
+		pathRevoke:          {name: "revocation", methods: post, serve: h.revoke},
+		pathIntrospect:      {name: "introspection", methods: post, serve: h.introspect, always401: true},
+		pathAuthorizeDevice: {name: "device authorization", methods: post, serve: h.authorizeDevice},
+		pathUserinfo:        {name: "userinfo", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: h.userinfo, bearer: true},
 	}
 	if h.service.Issuer() != "" {
 		get := []string{http.MethodGet, http.MethodHead}

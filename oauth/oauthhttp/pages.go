@@ -50,19 +50,23 @@ type PagesOptions struct {
 	// Home is the local path to which a sign-in leads when nothing else was asked for.
 	// Empty: the page of connected applications, and then "/" leads there too.
 	Home string
+	// SignUp lets people make themselves an account. Otherwise there is no such page.
+	SignUp bool
 }
 
 // Pages serve what people see of the authorization server: sign-in, consent, the
 // applications that are connected, and those that they registered. They may be used
 // by several goroutines at once.
 type Pages struct {
-	service *oauth.Service
-	log     *slog.Logger
-	address func(*http.Request) netip.Addr
-	limits  Limits
-	sites   func(context.Context, int64) ([]Site, error)
-	home    string
-	web     *web.Pages
+	service  *oauth.Service
+	log      *slog.Logger
+	address  func(*http.Request) netip.Addr
+	limits   Limits
+	sites    func(context.Context, int64) ([]Site, error)
+	home     string
+	signUpOn bool
+	web      *web.Pages
+	decoding chan struct{} // holds one for each picture that is being decoded
 }
 
 // Paths of the pages.
@@ -76,7 +80,10 @@ const (
 
 // NewPages makes Pages. It refuses an Options.Home that is no local path.
 func NewPages(o PagesOptions) (*Pages, error) {
-	p := &Pages{service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home}
+	p := &Pages{
+		service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home, signUpOn: o.SignUp,
+		decoding: make(chan struct{}, logosAtOnce),
+	}
 	if p.address == nil {
 		p.address = connection
 	}
@@ -119,6 +126,7 @@ func (p *Pages) Register(r *mux.Router) {
 		{pathAuthorize, page{get: p.authorize, post: p.authorizePost, open: true}},
 		{pathConsent, page{post: p.consent}},
 		{pathSignIn, page{get: p.signInPage, post: p.signIn}},
+		{pathSignUp, page{get: p.signUpPage, post: p.signUp}},
 		{pathSignOut, page{get: p.signOutPage, post: p.signOut}},
 		{pathConnected, page{get: p.connected, post: p.disconnect, private: true, back: pathConnected}},
 	}
@@ -128,7 +136,8 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
-	for _, route := range append(routes, p.appPages()...) {
+	routes = slices.Concat(routes, p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages())
+	for _, route := range routes {
 		p.handle(r, route.path, route.page)
 	}
 }
@@ -165,6 +174,7 @@ type page struct {
 	get, post func(http.ResponseWriter, *http.Request, visitor) error
 	open      bool   // it takes forms of other sites' pages
 	private   bool   // it is for who is signed in
+	operator  bool   // it is for operators, and private
 	back      string // where a sign-in leads that a form of a private page needs
 }
 
@@ -192,6 +202,10 @@ func (g page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			back = g.back // what was in the form is lost
 		}
 		g.web.Redirect(w, signInFor(back))
+		return
+	}
+	if g.operator && !v.user.Operator {
+		g.web.Error(w, r, http.StatusNotFound, "")
 		return
 	}
 	if err := serve(w, r, v); err != nil {
@@ -240,6 +254,7 @@ func (p *Pages) visitor(r *http.Request) (visitor, error) {
 	case err != nil:
 		return visitor{}, err
 	}
+	p.service.Seen(secret, agentOf(r.UserAgent()), p.address(r))
 	return visitor{user, secret}, nil
 }
 
@@ -249,10 +264,16 @@ func header(r *http.Request) web.Header {
 	if !v.signedIn() {
 		return web.Header{}
 	}
+	links := []web.Link{
+		{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}, {Path: pathSecurity, Label: "nav.security"},
+	}
+	if v.user.Operator {
+		links = append(links, web.Link{Path: pathRequests, Label: "nav.operator"})
+	}
 	return web.Header{
 		Person:  v.user.Name,
 		SignOut: pathSignOut, SignOutToken: web.FormToken(v.secret, formSignOut),
-		Links: []web.Link{{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}},
+		Links: links,
 	}
 }
 
@@ -339,5 +360,5 @@ func dynamicKeys() []string {
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return append(append(keys, signInKeys()...), appKeys()...)
+	return slices.Concat(keys, signInKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
 }

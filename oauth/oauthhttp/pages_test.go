@@ -29,8 +29,9 @@ type site struct {
 	url string
 	bob oauth.User
 
-	mu    sync.Mutex
-	homes map[int64][]oauthhttp.Site // by user
+	mu        sync.Mutex
+	homes     map[int64][]oauthhttp.Site // by user
+	addresses byte                       // that were used
 }
 
 func newSite(t testing.TB) *site {
@@ -408,7 +409,8 @@ func TestEveryPageInBothLanguages(t *testing.T) {
 			"signin": stranger.get("/signin"), "signout": b.get("/signout"), "consent": b.get(authorizePath(a.authorizing())),
 			"refused": b.get("/oauth2/authorize"), "connected": b.get("/connected"), "apps": b.get("/dev/apps"),
 			"personal": b.get("/dev/apps/personal"), "commercial": b.get("/dev/apps/commercial"),
-			"tokens": b.post(app+"/token", get), "missing": b.get("/dev/apps/unknown"),
+			"tokens": b.post(app+"/token", get), "device": b.get("/device"), "device-confirm": b.enters(s.device(t).UserCode),
+			"device-done": b.answers(s.device(t).UserCode, "deny"), "edit": b.get("/dev/apps/" + a.ID + "/edit"), "delete": b.get(app + "/delete"), "missing": b.get("/dev/apps/unknown"),
 		} {
 			require.Equal(t, lang, v.header.Get("Content-Language"), page)
 			require.Less(t, v.status, 500, page)

@@ -108,6 +108,9 @@ func statusOf(r *http.Request, refusal *oauth.Error) int {
 	case codeInsufficientScope:
 		return http.StatusForbidden
 	case oauth.CodeSlowDown:
+		if refusal.RetryAfter == 0 {
+			return http.StatusBadRequest // RFC 8628 section 3.5
+		}
 		return http.StatusTooManyRequests
 	case oauth.CodeUnavailable:
 		return http.StatusServiceUnavailable

@@ -38,6 +38,17 @@ func parseTokenRequest(w http.ResponseWriter, r *http.Request) (req oauth.TokenR
 		"code":            &req.Code,
 		"redirect_uri":    &req.RedirectURI,
 		"code_verifier":   &req.CodeVerifier,
+		"device_code":     &req.DeviceCode,
+		paramScope:        &req.Scope,
+	})
+	return req, refusal
+}
+
+// parseDeviceRequest reads a device authorization request.
+func parseDeviceRequest(w http.ResponseWriter, r *http.Request) (req oauth.DeviceRequest, refusal *oauth.Error) {
+	refusal = parse(w, r, map[string]*string{
+		paramClientID:     &req.ClientID,
+		paramClientSecret: &req.ClientSecret,
 		paramScope:        &req.Scope,
 	})
 	return req, refusal

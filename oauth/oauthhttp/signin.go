@@ -23,7 +23,8 @@ const (
 type signInView struct {
 	Form          *web.Form
 	Token, Return string
-	Application   bool // an application waits for it
+	Application   bool   // an application waits for it
+	SignUp        string // path of the page of sign-up; empty: people cannot do that
 }
 
 // signInPage asks for a name and a password. Who is signed in already goes on.
@@ -55,6 +56,9 @@ func (p *Pages) onward(path string) string {
 func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int, form *web.Form) {
 	back := form.Get(fieldReturn)
 	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back, Application: strings.HasPrefix(back, pathAuthorize+"?")}
+	if p.signUpOn {
+		view.SignUp = signUpFor(back)
+	}
 	options := []web.RenderOption{web.ReturnTo(signInFor(back))}
 	if view.Application {
 		options = append(options, web.KeepOpener())

@@ -12,13 +12,13 @@ import (
 
 // AddClientWithin implements oauth.Store. The owner's row is locked first, so that
 // what is counted then is all that there is, whatever process it came from.
-func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) error {
+func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int, changes ...oauth.Change) error {
 	var added, taken bool
 	b := &pgx.Batch{}
 	b.Queue(`SELECT FROM oauth_users WHERE id = $1 FOR NO KEY UPDATE`, c.OwnerID)
 	b.Queue(`SELECT EXISTS (SELECT FROM oauth_clients WHERE id = $1)`, c.ID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&taken) })
-	b.Queue(insertClient, clientValues(c, &limit)...).QueryRow(func(row pgx.Row) error {
+	b.Queue(insertClient(), clientValues(c, &limit, changes)...).QueryRow(func(row pgx.Row) error {
 		var id string
 		err := row.Scan(&id)
 		added = err == nil
@@ -42,8 +42,8 @@ func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) 
 // ClientsOf implements oauth.Store.
 func (s *Store) ClientsOf(ctx context.Context, ownerID int64, limit int) ([]oauth.Client, error) {
 	rows, _ := s.db.Read().Query(ctx, `
-		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = $1 ORDER BY id LIMIT $2)`+selectClients,
-		ownerID, max(0, limit))
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = $1 AND status <> $3 ORDER BY id LIMIT $2)`+selectClients,
+		ownerID, max(0, limit), string(oauth.Deleted))
 	clients, err := collectClients(rows)
 	return clients, refused("list clients of owner", err)
 }

@@ -15,7 +15,7 @@ import (
 // AddClient implements oauth.Store.
 func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
 	var id string
-	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient, clientValues(c, nil)...)
+	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient(), clientValues(c, nil, nil)...)
 	if err != nil {
 		return refused("add client", err)
 	}
@@ -27,41 +27,44 @@ func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
 
 // insertClient inserts a client, unless there is one of that ID, or its owner has $17
 // of its kind and status; NULL is no bound.
-const insertClient = `
-	WITH new AS (
+func insertClient() string {
+	return `
+	WITH changed AS (
 		INSERT INTO oauth_clients (id, kind, status, name, owner_id, created_at,
-			description, home_page, redirect_uris, scope, public, require_pkce, require_scope)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+			description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $18
 		WHERE $17::bigint IS NULL OR $17 >
 			(SELECT count(*) FROM oauth_clients c WHERE c.owner_id = $5 AND c.kind = $2 AND c.status = $3)
 		ON CONFLICT (id) DO NOTHING
 		RETURNING oauth_clients.id
 	), secrets AS (
 		INSERT INTO oauth_client_secrets (client_id, hash, created_at, last_used_at)
-		SELECT new.id, s.hash, s.created_at, s.last_used_at
-		FROM new, unnest($14::bytea[], $15::timestamptz[], $16::timestamptz[])
+		SELECT changed.id, s.hash, s.created_at, s.last_used_at
+		FROM changed, unnest($14::bytea[], $15::timestamptz[], $16::timestamptz[])
 			WITH ORDINALITY AS s (hash, created_at, last_used_at, place)
 		ORDER BY s.place
-	)
-	SELECT new.id FROM new`
+	), noted AS (` + noting(19) + `)
+	SELECT changed.id FROM changed`
+}
 
 // clientValues are the arguments of insertClient.
-func clientValues(c oauth.Client, limit *int) []any {
+func clientValues(c oauth.Client, limit *int, changes []oauth.Change) []any {
 	hashes, created, used := [][]byte{}, []time.Time{}, []*time.Time{}
 	for _, secret := range slices.Backward(c.Secrets) { // the newest comes last
 		hashes, created, used = append(hashes, secret.Hash[:]), append(created, secret.CreatedAt), append(used, at(secret.LastUsedAt))
 	}
-	return []any{
+	return append([]any{
 		c.ID, string(c.Kind), string(c.Status), c.Name, c.OwnerID, c.CreatedAt,
 		c.Description, c.HomePage, append([]string{}, c.RedirectURIs...), scope(c.Scope), c.Public, c.RequirePKCE, c.RequireScope,
-		hashes, created, used, limit,
-	}
+		hashes, created, used, limit, c.Legacy,
+	}, notes(changes)...)
 }
 
 // selectClients reads the clients of the CTE chosen, a row for each of their secrets.
 const selectClients = `
 	SELECT c.id, c.kind, c.status, c.name, c.owner_id, c.created_at,
-		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope,
+		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope, c.rejection,
+		c.legacy, c.logo, c.edition,
 		s.id, s.hash, s.created_at, s.last_used_at
 	FROM chosen c
 	LEFT JOIN oauth_client_secrets s ON s.client_id = c.id
@@ -84,8 +87,8 @@ func (s *Store) Client(ctx context.Context, id string) (oauth.Client, error) {
 // Clients implements oauth.Store.
 func (s *Store) Clients(ctx context.Context, after string, limit int) ([]oauth.Client, error) {
 	rows, _ := s.db.Read().Query(ctx, `
-		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > $1 ORDER BY id LIMIT $2)`+selectClients,
-		after, max(0, limit))
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > $1 AND status <> $3 ORDER BY id LIMIT $2)`+selectClients,
+		after, max(0, limit), string(oauth.Deleted))
 	clients, err := collectClients(rows)
 	return clients, refused("list clients", err)
 }
@@ -109,15 +112,17 @@ func collectClients(rows pgx.Rows) (clients []oauth.Client, err error) {
 func scanClient(row pgx.CollectableRow) (c oauth.Client, err error) {
 	var (
 		secretID               *int64
-		hash                   []byte
+		hash, logo             []byte
 		secretCreated, lastUse *time.Time
 	)
 	if err := row.Scan(&c.ID, &c.Kind, &c.Status, &c.Name, &c.OwnerID, &c.CreatedAt,
-		&c.Description, &c.HomePage, &c.RedirectURIs, (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope,
+		&c.Description, &c.HomePage, &c.RedirectURIs, (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope, &c.Rejection,
+		&c.Legacy, &logo, &c.Edition,
 		&secretID, &hash, &secretCreated, &lastUse); err != nil {
 		return oauth.Client{}, err
 	}
 	c.CreatedAt = c.CreatedAt.UTC()
+	copy(c.Logo[:], logo)
 	if len(c.RedirectURIs) == 0 {
 		c.RedirectURIs = nil
 	}
@@ -129,30 +134,24 @@ func scanClient(row pgx.CollectableRow) (c oauth.Client, err error) {
 	return c, nil
 }
 
-// Decide implements oauth.Store.
-func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status) error {
-	var id string
-	found, err := s.write(ctx, "client "+clientID, []any{&id}, `
-		UPDATE oauth_clients SET status = $2 WHERE id = $1 AND status = $3
-		RETURNING id`,
-		clientID, string(to), string(oauth.Pending))
-	return foundOr(oauth.ErrNotFound, "decide on client", found, err)
-}
-
 // AddSecret implements oauth.Store. The client's row is locked first, so that what is
 // counted then is all that there is, whatever process it came from.
-func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret) error {
+func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret, changes ...oauth.Change) error {
 	var client, added bool
 	b := &pgx.Batch{}
-	b.Queue(`SELECT id FROM oauth_clients WHERE id = $1 AND NOT public FOR NO KEY UPDATE`, clientID).
+	b.Queue(`SELECT id FROM oauth_clients WHERE id = $1 AND NOT public AND status <> $2 FOR NO KEY UPDATE`, clientID, string(oauth.Deleted)).
 		Exec(changed(&client))
 	b.Queue(`
-		INSERT INTO oauth_client_secrets (client_id, hash, created_at, last_used_at)
-		SELECT c.id, $2, $3, $4
-		FROM oauth_clients c
-		WHERE c.id = $1 AND NOT c.public
-			AND (SELECT count(*) FROM oauth_client_secrets s WHERE s.client_id = c.id) < $5`,
-		clientID, secret.Hash[:], secret.CreatedAt, at(secret.LastUsedAt), oauth.SecretsMax).
+		WITH changed AS (
+			INSERT INTO oauth_client_secrets (client_id, hash, created_at, last_used_at)
+			SELECT c.id, $2, $3, $4
+			FROM oauth_clients c
+			WHERE c.id = $1 AND NOT c.public AND c.status <> $6
+				AND (SELECT count(*) FROM oauth_client_secrets s WHERE s.client_id = c.id) < $5
+			RETURNING id
+		), noted AS (`+noting(7)+`)
+		SELECT id FROM changed`,
+		append([]any{clientID, secret.Hash[:], secret.CreatedAt, at(secret.LastUsedAt), oauth.SecretsMax, string(oauth.Deleted)}, notes(changes)...)...).
 		Exec(changed(&added))
 	if err := s.db.WriteBatch(ctx, "client "+clientID, b); err != nil {
 		return missing("add secret", err)
@@ -167,12 +166,15 @@ func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Sec
 }
 
 // RemoveSecret implements oauth.Store.
-func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
+func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64, changes ...oauth.Change) error {
 	var id int64
 	found, err := s.write(ctx, "client "+clientID, []any{&id}, `
-		DELETE FROM oauth_client_secrets WHERE id = $1 AND client_id = $2
-		RETURNING id`,
-		secretID, clientID)
+		WITH changed AS (
+			DELETE FROM oauth_client_secrets WHERE id = $1 AND client_id = $2
+			RETURNING id
+		), noted AS (`+noting(3)+`)
+		SELECT id FROM changed`,
+		append([]any{secretID, clientID}, notes(changes)...)...)
 	return foundOr(oauth.ErrNotFound, "remove secret", found, err)
 }
 

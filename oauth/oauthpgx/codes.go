@@ -11,15 +11,20 @@ import (
 )
 
 // AddCode implements oauth.Store.
-func (s *Store) AddCode(ctx context.Context, c oauth.Code) error {
+func (s *Store) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Change) error {
 	var user int64
 	found, err := s.write(ctx, "code "+string(c.Hash[:]), []any{&user}, `
-		INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, scope, sites, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		ON CONFLICT DO NOTHING
-		RETURNING user_id`,
-		c.Hash[:], c.Ticket[:], c.ClientID, c.UserID, c.RedirectURI, c.Challenge,
-		scope(c.Scope), c.Sites, c.Now, c.ExpiresAt)
+		WITH changed AS (
+			INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, scope, sites, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			ON CONFLICT DO NOTHING
+			RETURNING user_id
+		), noted AS (`+noting(11)+`)
+		SELECT user_id FROM changed`,
+		append([]any{
+			c.Hash[:], c.Ticket[:], c.ClientID, c.UserID, c.RedirectURI, c.Challenge,
+			scope(c.Scope), c.Sites, c.Now, c.ExpiresAt,
+		}, notes(changes)...)...)
 	if err != nil {
 		return refused("add code", err)
 	}

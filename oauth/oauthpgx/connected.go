@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/foxbridge/foxbridge/oauth"
 )
@@ -14,7 +13,7 @@ import (
 // Grants implements oauth.Store.
 func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]oauth.Grant, error) {
 	rows, _ := s.db.Read().Query(ctx, `
-		SELECT c.id, c.name, c.kind, c.home_page, g.scope, g.sites, min(g.created_at)
+		SELECT c.id, c.name, c.kind, c.home_page, c.logo, g.scope, g.sites, min(g.created_at), max(g.last_used_at)
 		FROM oauth_grants g
 		JOIN oauth_clients c ON c.id = g.client_id
 		WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2
@@ -27,41 +26,45 @@ func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit i
 }
 
 func scanGrant(row pgx.CollectableRow) (g oauth.Grant, err error) {
-	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage,
-		(*scope)(&g.Scope), &g.Sites, &g.Since); err != nil {
+	var logo []byte
+	var used *time.Time
+	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage, &logo,
+		(*scope)(&g.Scope), &g.Sites, &g.Since, &used); err != nil {
 		return oauth.Grant{}, err
 	}
-	g.Since = g.Since.UTC()
+	copy(g.Logo[:], logo)
+	g.Since, g.LastUsedAt = g.Since.UTC(), stored(used)
 	return g, nil
 }
 
 // Disconnect implements oauth.Store. The codes come first: a redemption that has
 // locked one is waited for, and the second statement sees the grant that it made.
-func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error) {
-	var codes, grants int64
-	b := &pgx.Batch{}
-	b.Queue(`
-		UPDATE oauth_codes SET expires_at = $1
-		WHERE user_id = $2 AND client_id = $3 AND grant_id IS NULL AND expires_at > $1`,
-		now, userID, clientID).Exec(counted(&codes))
-	b.Queue(`
-		UPDATE oauth_grants SET revoked_at = $1
-		WHERE user_id = $2 AND client_id = $3 AND revoked_at IS NULL AND expires_at > $1`,
-		now, userID, clientID).Exec(counted(&grants))
-	err := s.db.WriteBatch(ctx, "client "+clientID, b)
+func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...oauth.Change) (int, error) {
+	var ended int64
+	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx pgx.Tx) error {
+		ended = 0
+		for _, sql := range []string{
+			`UPDATE oauth_codes SET expires_at = $1
+				WHERE user_id = $2 AND client_id = $3 AND grant_id IS NULL AND expires_at > $1`,
+			`UPDATE oauth_grants SET revoked_at = $1
+				WHERE user_id = $2 AND client_id = $3 AND revoked_at IS NULL AND expires_at > $1`,
+		} {
+			tag, err := tx.Exec(ctx, sql, now, userID, clientID)
+			if err != nil {
+				return err
+			}
+			ended += tag.RowsAffected()
+		}
+		if ended == 0 {
+			return nil
+		}
+		return note(ctx, tx, changes...)
+	})
 	if err = missing("disconnect client", err); errors.Is(err, oauth.ErrNotFound) {
 		return 0, nil // no client has such an ID
 	}
 	if err != nil {
 		return 0, err
 	}
-	return int(codes + grants), nil
-}
-
-// counted gives how many rows a statement changed.
-func counted(rows *int64) func(pgconn.CommandTag) error {
-	return func(tag pgconn.CommandTag) error {
-		*rows = tag.RowsAffected()
-		return nil
-	}
+	return int(ended), nil
 }

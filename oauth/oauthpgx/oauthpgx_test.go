@@ -66,16 +66,12 @@ func (p *processes) AddClient(ctx context.Context, c oauth.Client) error {
 	return p.next().AddClient(ctx, c)
 }
 
-func (p *processes) Decide(ctx context.Context, clientID string, to oauth.Status) error {
-	return p.next().Decide(ctx, clientID, to)
+func (p *processes) AddSecret(ctx context.Context, clientID string, s oauth.Secret, changes ...oauth.Change) error {
+	return p.next().AddSecret(ctx, clientID, s, changes...)
 }
 
-func (p *processes) AddSecret(ctx context.Context, clientID string, s oauth.Secret) error {
-	return p.next().AddSecret(ctx, clientID, s)
-}
-
-func (p *processes) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
-	return p.next().RemoveSecret(ctx, clientID, secretID)
+func (p *processes) RemoveSecret(ctx context.Context, clientID string, secretID int64, changes ...oauth.Change) error {
+	return p.next().RemoveSecret(ctx, clientID, secretID, changes...)
 }
 
 func (p *processes) TouchSecret(ctx context.Context, secretID int64, now time.Time) error {
@@ -94,8 +90,8 @@ func (p *processes) Issue(ctx context.Context, i oauth.Issuance) (int64, error) 
 	return p.next().Issue(ctx, i)
 }
 
-func (p *processes) AddCode(ctx context.Context, c oauth.Code) error {
-	return p.next().AddCode(ctx, c)
+func (p *processes) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Change) error {
+	return p.next().AddCode(ctx, c, changes...)
 }
 
 func (p *processes) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed, error) {
@@ -118,8 +114,8 @@ func (p *processes) Access(ctx context.Context, token oauth.Hash, now time.Time)
 	return p.next().Access(ctx, token, now)
 }
 
-func (p *processes) AddSession(ctx context.Context, s oauth.Session) error {
-	return p.next().AddSession(ctx, s)
+func (p *processes) AddSession(ctx context.Context, s oauth.Session, changes ...oauth.Change) error {
+	return p.next().AddSession(ctx, s, changes...)
 }
 
 func (p *processes) Session(ctx context.Context, session oauth.Hash, now time.Time) (oauth.User, error) {

@@ -11,14 +11,14 @@ func (p *processes) Grants(ctx context.Context, userID int64, now time.Time, lim
 	return p.next().Grants(ctx, userID, now, limit)
 }
 
-func (p *processes) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error) {
-	return p.next().Disconnect(ctx, userID, clientID, now)
+func (p *processes) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...oauth.Change) (int, error) {
+	return p.next().Disconnect(ctx, userID, clientID, now, changes...)
 }
 
 func (p *processes) ClientsOf(ctx context.Context, ownerID int64, limit int) ([]oauth.Client, error) {
 	return p.next().ClientsOf(ctx, ownerID, limit)
 }
 
-func (p *processes) AddClientWithin(ctx context.Context, c oauth.Client, limit int) error {
-	return p.next().AddClientWithin(ctx, c, limit)
+func (p *processes) AddClientWithin(ctx context.Context, c oauth.Client, limit int, changes ...oauth.Change) error {
+	return p.next().AddClientWithin(ctx, c, limit, changes...)
 }

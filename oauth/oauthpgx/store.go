@@ -41,7 +41,7 @@ func (s *Store) AddUser(ctx context.Context, u oauth.User) (int64, error) {
 	return id, nil
 }
 
-const selectUsers = `SELECT id, email, name, password_hash, created_at FROM oauth_users`
+const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only FROM oauth_users`
 
 // UserByEmail implements oauth.Store.
 func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, error) {
@@ -63,7 +63,7 @@ func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User
 }
 
 func scanUser(row pgx.Row) (u oauth.User, err error) {
-	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.CreatedAt); err != nil {
+	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.CreatedAt, &u.Operator, &u.AppPasswordsOnly); err != nil {
 		return oauth.User{}, err
 	}
 	u.CreatedAt = u.CreatedAt.UTC()
@@ -71,14 +71,17 @@ func scanUser(row pgx.Row) (u oauth.User, err error) {
 }
 
 // AddSession implements oauth.Store.
-func (s *Store) AddSession(ctx context.Context, session oauth.Session) error {
+func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes ...oauth.Change) error {
 	var user int64
 	found, err := s.write(ctx, "session "+string(session.Hash[:]), []any{&user}, `
-		INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
-		VALUES ($1, $2, $3, $4)
-		ON CONFLICT (hash) DO NOTHING
-		RETURNING user_id`,
-		session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt)
+		WITH changed AS (
+			INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
+			VALUES ($1, $2, $3, $4)
+			ON CONFLICT (hash) DO NOTHING
+			RETURNING user_id
+		), noted AS (`+noting(5)+`)
+		SELECT user_id FROM changed`,
+		append([]any{session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt}, notes(changes)...)...)
 	return foundOr(oauth.ErrExists, "add session", found, err)
 }
 

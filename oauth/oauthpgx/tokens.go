@@ -15,11 +15,15 @@ import (
 // Issue implements oauth.Store.
 func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
 	var id int64
-	expires := i.AccessExpiresAt
-	if i.Refresh != (oauth.Hash{}) {
-		expires = later(expires, i.RefreshExpiresAt)
+	_, err := s.write(ctx, "client "+i.ClientID, []any{&id}, insertGrant, grantValues(i)...)
+	if err != nil {
+		return 0, refused("issue tokens", err)
 	}
-	_, err := s.write(ctx, "client "+i.ClientID, []any{&id}, `
+	return id, nil
+}
+
+// insertGrant inserts a grant with its first tokens.
+const insertGrant = `
 		WITH new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -31,13 +35,18 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
 			INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at)
 			SELECT $10, new.id, $6, $11 FROM new WHERE $10::bytea IS NOT NULL
 		)
-		SELECT new.id FROM new`,
-		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), i.Sites, i.Now, expires,
-		i.Access[:], i.AccessExpiresAt, given(i.Refresh), i.RefreshExpiresAt)
-	if err != nil {
-		return 0, refused("issue tokens", err)
+		SELECT new.id FROM new`
+
+// grantValues are the arguments of insertGrant.
+func grantValues(i oauth.Issuance) []any {
+	expires := i.AccessExpiresAt
+	if i.Refresh != (oauth.Hash{}) {
+		expires = later(expires, i.RefreshExpiresAt)
 	}
-	return id, nil
+	return []any{
+		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), i.Sites, i.Now, expires,
+		i.Access[:], i.AccessExpiresAt, given(i.Refresh), i.RefreshExpiresAt,
+	}
 }
 
 // Rotate implements oauth.Store. It is one statement. The grant's row is locked
@@ -118,9 +127,10 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 
 // Token implements oauth.Store.
 func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t oauth.Token, err error) {
+	var registered oauth.Scope // of the client
 	err = s.db.Read().QueryRow(ctx, `
 		SELECT t.use, g.id, g.client_id, coalesce(u.id, 0), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), t.issued_at, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, t.issued_at, t.expires_at
 		FROM (
 			SELECT $3::text AS use, grant_id, scope, issued_at, expires_at
 			FROM oauth_access_tokens
@@ -131,13 +141,15 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 			WHERE hash = $1 AND expires_at > $2 AND used_at IS NULL
 		) t
 		JOIN oauth_grants g ON g.id = t.grant_id
+		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE g.revoked_at IS NULL`,
-		token[:], now, string(oauth.UseAccess), string(oauth.UseRefresh)).
-		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), &t.IssuedAt, &t.ExpiresAt)
+		WHERE g.revoked_at IS NULL AND c.status <> $5`,
+		token[:], now, string(oauth.UseAccess), string(oauth.UseRefresh), string(oauth.Deleted)).
+		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), (*scope)(&registered), &t.IssuedAt, &t.ExpiresAt)
 	if err != nil {
 		return oauth.Token{}, missing("find token", err)
 	}
+	t.Scope = t.Scope.And(registered)
 	t.IssuedAt, t.ExpiresAt = t.IssuedAt.UTC(), t.ExpiresAt.UTC()
 	return t, nil
 }
@@ -173,21 +185,22 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 
 // Access implements oauth.Store.
 func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a oauth.Access, err error) {
+	var registered oauth.Scope // of the client
 	err = s.db.Read().QueryRow(ctx, `
 		SELECT t.grant_id, g.client_id, c.name, coalesce(u.id, 0), coalesce(u.name, ''), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), g.sites, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at
 		FROM oauth_access_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE t.hash = $1 AND t.expires_at > $2 AND g.revoked_at IS NULL`,
-		token[:], now).
+		WHERE t.hash = $1 AND t.expires_at > $2 AND g.revoked_at IS NULL AND c.status <> $3`,
+		token[:], now, string(oauth.Deleted)).
 		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &a.UserEmail,
-			(*scope)(&a.Scope), &a.Sites, &a.ExpiresAt)
+			(*scope)(&a.Scope), (*scope)(&registered), &a.Sites, &a.ExpiresAt)
 	if err != nil {
 		return oauth.Access{}, missing("find access token", err)
 	}
-	a.ExpiresAt = a.ExpiresAt.UTC()
+	a.Scope, a.ExpiresAt = a.Scope.And(registered), a.ExpiresAt.UTC()
 	return a, nil
 }
 
@@ -195,11 +208,14 @@ func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a 
 // time. A grant stays as long as the code that gave it, which knows by it that it was
 // spent.
 func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
-	var deleted [6]int64
+	var deleted [7]int64
 	b := &pgx.Batch{}
 	for i, sql := range [len(deleted)]string{
 		`DELETE FROM oauth_codes WHERE hash IN (
 			SELECT hash FROM oauth_codes WHERE expires_at < $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM oauth_device_codes WHERE hash IN (
+			SELECT hash FROM oauth_device_codes WHERE expires_at < $1
 			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 		`DELETE FROM oauth_sessions WHERE hash IN (
 			SELECT hash FROM oauth_sessions WHERE expires_at < $1

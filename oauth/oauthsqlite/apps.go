@@ -8,7 +8,7 @@ import (
 )
 
 // AddClientWithin implements oauth.Store.
-func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) error {
+func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int, changes ...oauth.Change) error {
 	return s.addClient(ctx, c, func(ctx context.Context, tx *sql.Tx) error {
 		var taken bool
 		var have int
@@ -25,14 +25,14 @@ func (s *Store) AddClientWithin(ctx context.Context, c oauth.Client, limit int) 
 			return oauth.ErrTooMany
 		}
 		return nil
-	})
+	}, changes)
 }
 
 // ClientsOf implements oauth.Store.
 func (s *Store) ClientsOf(ctx context.Context, ownerID int64, limit int) ([]oauth.Client, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
-		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = ? ORDER BY id LIMIT ?)`+selectClients,
-		ownerID, max(0, limit))
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE owner_id = ? AND status <> ? ORDER BY id LIMIT ?)`+selectClients,
+		ownerID, oauth.Deleted, max(0, limit))
 	clients, err := collectClients(rows, err)
 	return clients, refused("list clients of owner", err)
 }

@@ -12,11 +12,11 @@ import (
 
 // AddClient implements oauth.Store.
 func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
-	return s.addClient(ctx, c, func(context.Context, *sql.Tx) error { return nil })
+	return s.addClient(ctx, c, func(context.Context, *sql.Tx) error { return nil }, nil)
 }
 
 // addClient inserts a client unless check fails.
-func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(context.Context, *sql.Tx) error) error {
+func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(context.Context, *sql.Tx) error, changes []oauth.Change) error {
 	if !storable(c.ID, string(c.Kind), string(c.Status), c.Name, c.Description, c.HomePage) ||
 		!storable(c.RedirectURIs...) || !storable(c.Scope...) {
 		return fmt.Errorf("add client: %w", errText)
@@ -27,11 +27,11 @@ func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(contex
 		}
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO oauth_clients (id, kind, status, name, owner_id, created_at,
-				description, home_page, redirect_uris, scope, public, require_pkce, require_scope)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			c.ID, c.Kind, c.Status, c.Name, c.OwnerID, c.CreatedAt.UnixMicro(),
 			c.Description, c.HomePage, list[string](append([]string{}, c.RedirectURIs...)), scope(c.Scope),
-			c.Public, c.RequirePKCE, c.RequireScope); err != nil {
+			c.Public, c.RequirePKCE, c.RequireScope, c.Legacy); err != nil {
 			return err
 		}
 		for _, secret := range slices.Backward(c.Secrets) { // the newest comes last
@@ -39,7 +39,7 @@ func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(contex
 				return err
 			}
 		}
-		return nil
+		return note(ctx, tx, changes...)
 	})
 	return refused("add client", err)
 }
@@ -59,7 +59,8 @@ func insertSecret(ctx context.Context, tx *sql.Tx, clientID string, s oauth.Secr
 // selectClients reads the clients of the CTE chosen, a row for each of their secrets.
 const selectClients = `
 	SELECT c.id, c.kind, c.status, c.name, c.owner_id, c.created_at,
-		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope,
+		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope, c.rejection,
+		c.legacy, c.logo, c.edition,
 		s.id, s.hash, s.created_at, s.last_used_at
 	FROM chosen c
 	LEFT JOIN oauth_client_secrets s ON s.client_id = c.id
@@ -82,8 +83,8 @@ func (s *Store) Client(ctx context.Context, id string) (oauth.Client, error) {
 // Clients implements oauth.Store.
 func (s *Store) Clients(ctx context.Context, after string, limit int) ([]oauth.Client, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
-		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > ? ORDER BY id LIMIT ?)`+selectClients,
-		after, max(0, limit))
+		WITH chosen AS (SELECT * FROM oauth_clients WHERE id > ? AND status <> ? ORDER BY id LIMIT ?)`+selectClients,
+		after, oauth.Deleted, max(0, limit))
 	clients, err := collectClients(rows, err)
 	return clients, refused("list clients", err)
 }
@@ -108,14 +109,16 @@ func scanClient(row scanner) (c oauth.Client, err error) {
 	var (
 		created                          int64
 		secretID, secretCreated, lastUse sql.NullInt64
-		hash                             []byte
+		hash, logo                       []byte
 	)
 	if err := row.Scan(&c.ID, &c.Kind, &c.Status, &c.Name, &c.OwnerID, &created,
-		&c.Description, &c.HomePage, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope,
+		&c.Description, &c.HomePage, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope, &c.Rejection,
+		&c.Legacy, &logo, &c.Edition,
 		&secretID, &hash, &secretCreated, &lastUse); err != nil {
 		return oauth.Client{}, err
 	}
 	c.CreatedAt = timeOf(created)
+	copy(c.Logo[:], logo)
 	if len(c.RedirectURIs) == 0 {
 		c.RedirectURIs = nil
 	}
@@ -130,44 +133,37 @@ func scanClient(row scanner) (c oauth.Client, err error) {
 	return c, nil
 }
 
-// Decide implements oauth.Store.
-func (s *Store) Decide(ctx context.Context, clientID string, to oauth.Status) error {
-	if !storable(string(to)) {
-		return fmt.Errorf("decide on client: %w", errText)
-	}
-	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
-		return one(tx.ExecContext(ctx, `
-			UPDATE oauth_clients SET status = ? WHERE id = ? AND status = ?`,
-			to, clientID, oauth.Pending))
-	})
-	return refused("decide on client", err)
-}
-
 // AddSecret implements oauth.Store.
-func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret) error {
+func (s *Store) AddSecret(ctx context.Context, clientID string, secret oauth.Secret, changes ...oauth.Change) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
 		var live int
 		if err := tx.QueryRowContext(ctx, `
 			SELECT (SELECT count(*) FROM oauth_client_secrets s WHERE s.client_id = c.id)
 			FROM oauth_clients c
-			WHERE c.id = ? AND NOT c.public`,
-			clientID).Scan(&live); err != nil {
+			WHERE c.id = ? AND NOT c.public AND c.status <> ?`,
+			clientID, oauth.Deleted).Scan(&live); err != nil {
 			return err
 		}
 		if live >= oauth.SecretsMax {
 			return oauth.ErrExists
 		}
-		return insertSecret(ctx, tx, clientID, secret)
+		if err := insertSecret(ctx, tx, clientID, secret); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("add secret", err)
 }
 
 // RemoveSecret implements oauth.Store.
-func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64) error {
+func (s *Store) RemoveSecret(ctx context.Context, clientID string, secretID int64, changes ...oauth.Change) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
-		return one(tx.ExecContext(ctx, `
+		if err := one(tx.ExecContext(ctx, `
 			DELETE FROM oauth_client_secrets WHERE id = ? AND client_id = ?`,
-			secretID, clientID))
+			secretID, clientID)); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("remove secret", err)
 }

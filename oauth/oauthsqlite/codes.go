@@ -9,7 +9,7 @@ import (
 )
 
 // AddCode implements oauth.Store.
-func (s *Store) AddCode(ctx context.Context, c oauth.Code) error {
+func (s *Store) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Change) error {
 	if !storable(c.RedirectURI, c.Challenge) || !storable(c.Scope...) {
 		return fmt.Errorf("add code: %w", errText)
 	}
@@ -19,7 +19,10 @@ func (s *Store) AddCode(ctx context.Context, c oauth.Code) error {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			c.Hash[:], c.Ticket[:], c.ClientID, c.UserID, c.RedirectURI, c.Challenge,
 			scope(c.Scope), list[int64](c.Sites), c.Now.UnixMicro(), c.ExpiresAt.UnixMicro())
-		return err
+		if err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("add code", err)
 }

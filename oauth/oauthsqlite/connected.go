@@ -11,7 +11,7 @@ import (
 // Grants implements oauth.Store.
 func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]oauth.Grant, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
-		SELECT c.id, c.name, c.kind, c.home_page, g.scope, g.sites, min(g.created_at)
+		SELECT c.id, c.name, c.kind, c.home_page, c.logo, g.scope, g.sites, min(g.created_at), max(g.last_used_at)
 		FROM oauth_grants g
 		JOIN oauth_clients c ON c.id = g.client_id
 		WHERE g.user_id = ? AND g.revoked_at IS NULL AND g.expires_at > ?
@@ -25,16 +25,19 @@ func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit i
 
 func scanGrant(row scanner) (g oauth.Grant, err error) {
 	var since int64
-	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage,
-		(*scope)(&g.Scope), (*list[int64])(&g.Sites), &since); err != nil {
+	var logo []byte
+	var used sql.NullInt64
+	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage, &logo,
+		(*scope)(&g.Scope), (*list[int64])(&g.Sites), &since, &used); err != nil {
 		return oauth.Grant{}, err
 	}
-	g.Since = timeOf(since)
+	copy(g.Logo[:], logo)
+	g.Since, g.LastUsedAt = timeOf(since), timeOrZero(used)
 	return g, nil
 }
 
 // Disconnect implements oauth.Store.
-func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time) (int, error) {
+func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...oauth.Change) (int, error) {
 	var ended int64
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
 		ended = 0
@@ -54,7 +57,10 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 			}
 			ended += n
 		}
-		return nil
+		if ended == 0 {
+			return nil
+		}
+		return note(ctx, tx, changes...)
 	})
 	if err != nil {
 		return 0, refused("disconnect client", err)

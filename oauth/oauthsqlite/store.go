@@ -42,7 +42,7 @@ func (s *Store) AddUser(ctx context.Context, u oauth.User) (int64, error) {
 	return id, nil
 }
 
-const selectUsers = `SELECT id, email, name, password_hash, created_at FROM oauth_users`
+const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only FROM oauth_users`
 
 // UserByEmail implements oauth.Store.
 func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, error) {
@@ -65,7 +65,7 @@ func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User
 
 func scanUser(row scanner) (u oauth.User, err error) {
 	var created int64
-	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &created); err != nil {
+	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &created, &u.Operator, &u.AppPasswordsOnly); err != nil {
 		return oauth.User{}, err
 	}
 	u.CreatedAt = timeOf(created)
@@ -73,15 +73,22 @@ func scanUser(row scanner) (u oauth.User, err error) {
 }
 
 // AddSession implements oauth.Store.
-func (s *Store) AddSession(ctx context.Context, session oauth.Session) error {
+func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes ...oauth.Change) error {
 	err := s.db.Write(ctx, "session "+string(session.Hash[:]), func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
-			VALUES (?, ?, ?, ?)`,
-			session.Hash[:], session.UserID, session.CreatedAt.UnixMicro(), session.ExpiresAt.UnixMicro())
-		return err
+		if err := insertSession(ctx, tx, session); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
 	})
 	return refused("add session", err)
+}
+
+func insertSession(ctx context.Context, tx *sql.Tx, session oauth.Session) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
+		VALUES (?, ?, ?, ?)`,
+		session.Hash[:], session.UserID, session.CreatedAt.UnixMicro(), session.ExpiresAt.UnixMicro())
+	return err
 }
 
 // Session implements oauth.Store.

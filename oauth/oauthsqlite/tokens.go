@@ -156,10 +156,11 @@ func revokeGrant(ctx context.Context, tx *sql.Tx, id int64, now time.Time) error
 
 // Token implements oauth.Store.
 func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t oauth.Token, err error) {
+	var registered oauth.Scope // of the client
 	var issuedAt, expiresAt int64
 	err = s.db.Read().QueryRowContext(ctx, `
 		SELECT t.use, g.id, g.client_id, coalesce(u.id, 0), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), t.issued_at, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, t.issued_at, t.expires_at
 		FROM (
 			SELECT ?3 AS use, grant_id, scope, issued_at, expires_at
 			FROM oauth_access_tokens
@@ -170,13 +171,15 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 			WHERE hash = ?1 AND expires_at > ?2 AND used_at IS NULL
 		) t
 		JOIN oauth_grants g ON g.id = t.grant_id
+		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE g.revoked_at IS NULL`,
-		token[:], now.UnixMicro(), oauth.UseAccess, oauth.UseRefresh).
-		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), &issuedAt, &expiresAt)
+		WHERE g.revoked_at IS NULL AND c.status <> ?5`,
+		token[:], now.UnixMicro(), oauth.UseAccess, oauth.UseRefresh, oauth.Deleted).
+		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), (*scope)(&registered), &issuedAt, &expiresAt)
 	if err != nil {
 		return oauth.Token{}, refused("find token", err)
 	}
+	t.Scope = t.Scope.And(registered)
 	t.IssuedAt, t.ExpiresAt = timeOf(issuedAt), timeOf(expiresAt)
 	return t, nil
 }
@@ -203,22 +206,23 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 
 // Access implements oauth.Store.
 func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a oauth.Access, err error) {
+	var registered oauth.Scope // of the client
 	var expiresAt int64
 	err = s.db.Read().QueryRowContext(ctx, `
 		SELECT t.grant_id, g.client_id, c.name, coalesce(u.id, 0), coalesce(u.name, ''), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), g.sites, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at
 		FROM oauth_access_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE t.hash = ? AND t.expires_at > ? AND g.revoked_at IS NULL`,
-		token[:], now.UnixMicro()).
+		WHERE t.hash = ? AND t.expires_at > ? AND g.revoked_at IS NULL AND c.status <> ?`,
+		token[:], now.UnixMicro(), oauth.Deleted).
 		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &a.UserEmail,
-			(*scope)(&a.Scope), (*list[int64])(&a.Sites), &expiresAt)
+			(*scope)(&a.Scope), (*scope)(&registered), (*list[int64])(&a.Sites), &expiresAt)
 	if err != nil {
 		return oauth.Access{}, refused("find access token", err)
 	}
-	a.ExpiresAt = timeOf(expiresAt)
+	a.Scope, a.ExpiresAt = a.Scope.And(registered), timeOf(expiresAt)
 	return a, nil
 }
 
@@ -231,6 +235,8 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 		for _, query := range []string{
 			`DELETE FROM oauth_codes WHERE hash IN (
 				SELECT hash FROM oauth_codes WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
+			`DELETE FROM oauth_device_codes WHERE hash IN (
+				SELECT hash FROM oauth_device_codes WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
 			`DELETE FROM oauth_sessions WHERE hash IN (
 				SELECT hash FROM oauth_sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
 			`DELETE FROM oauth_access_tokens WHERE hash IN (

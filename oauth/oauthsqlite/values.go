@@ -68,6 +68,19 @@ func known(id int64) sql.NullInt64 { return sql.NullInt64{Int64: id, Valid: id !
 // timeOf gives the time that a column holds.
 func timeOf(microseconds int64) time.Time { return time.UnixMicro(microseconds).UTC() }
 
+// timeOrZero gives the zero time for NULL.
+func timeOrZero(microseconds sql.NullInt64) time.Time {
+	if !microseconds.Valid {
+		return time.Time{}
+	}
+	return timeOf(microseconds.Int64)
+}
+
+// orNull gives NULL for the zero time.
+func orNull(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
 // storable reports whether texts can be stored in any database, and read back by any
 // program: SQLite itself would take everything, and lose what follows a NUL.
 func storable(texts ...string) bool {

@@ -166,7 +166,7 @@ func redemptions() map[string]func(*testing.T, *bench) {
 			b.rotate(f, f.Refresh, now)
 		},
 		"keeps scope and sites as they were": func(t *testing.T, b *bench) {
-			client := b.commercial()
+			client := b.unbounded()
 			for _, scope := range []oauth.Scope{oauth.Unscoped(), {}, {"gate.read"}} {
 				for _, sites := range [][]int64{nil, {}, {1}, {1 << 62, -1, 1}} {
 					code := b.newCode(client)

@@ -16,7 +16,7 @@ import (
 // AddCode, Redeem, Rotate, Revoke, Token, Access and Purge, through any sequence of
 // calls while time goes on.
 func model(t *testing.T, b *bench) {
-	clients := []oauth.Client{b.commercial(), b.commercial()}
+	clients := []oauth.Client{b.unbounded(), b.unbounded()}
 	owners := map[int64]oauth.User{}
 	for _, c := range clients {
 		u, err := b.User(t.Context(), c.OwnerID)

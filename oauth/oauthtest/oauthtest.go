@@ -36,9 +36,21 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Revoke", revocations()},
 		{"Access", accesses()},
 		{"Owned", owned()},
+		{"Edits", edits()},
+		{"Deleted", deletions()},
+		{"Devices", devices()},
+		{"Implicit", implicits()},
 		{"Connected", connections()},
 		{"Sessions", sessions()},
 		{"Changes", changes()},
+		{"Notes", notes()},
+		{"ChangePassword", passwordChanges()},
+		{"Accounts", accounts()},
+		{"Browsers", browsers()},
+		{"AppPasswords", appPasswords()},
+		{"Requests", requests()},
+		{"Uses", grantUses()},
+		{"AccountContexts", accountContexts()},
 		{"Failures", failures()},
 		{"Purge", purges()},
 		{"Context", contexts()},
@@ -139,6 +151,16 @@ func (b *bench) newCommercial() oauth.Client {
 func (b *bench) commercial() oauth.Client {
 	b.t.Helper()
 	c := b.newCommercial()
+	require.NoError(b.t, b.AddClient(b.t.Context(), c))
+	return c
+}
+
+// unbounded adds a commercial client that no registration bounds, so that a scope is
+// found as it was given.
+func (b *bench) unbounded() oauth.Client {
+	b.t.Helper()
+	c := b.newCommercial()
+	c.Scope = oauth.Unscoped()
 	require.NoError(b.t, b.AddClient(b.t.Context(), c))
 	return c
 }
@@ -367,27 +389,38 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"User":        func() error { _, err := b.User(ctx, f.UserID); return err },
 				"Users":       func() error { _, err := b.Users(ctx, 0, 1); return err },
 				"AddClient":   func() error { return b.AddClient(ctx, oauth.Client{ID: "new", OwnerID: f.UserID}) },
-				"Decide":      func() error { return b.Decide(ctx, pending.ID, oauth.Active) },
+				"Decide":      func() error { return b.Decide(ctx, pending.ID, oauth.Active, "") },
 				"AddSecret":   func() error { return b.AddSecret(ctx, pending.ID, oauth.Secret{Hash: b.hash()}) },
 				"RemoveSecret": func() error {
 					return b.RemoveSecret(ctx, pending.ID, pending.Secrets[0].ID)
 				},
-				"TouchSecret": func() error { return b.TouchSecret(ctx, pending.Secrets[0].ID, start()) },
-				"Client":      func() error { _, err := b.Client(ctx, f.ClientID); return err },
-				"Clients":     func() error { _, err := b.Clients(ctx, "", 1); return err },
-				"Issue":       func() error { _, err := b.Issue(ctx, b.again(f)); return err },
-				"AddCode":     func() error { return b.AddCode(ctx, b.newCode(pending)) },
-				"Redeem":      func() error { _, err := b.Redeem(ctx, b.redemption(code, start())); return err },
-				"Rotate":      func() error { _, err := b.Rotate(ctx, b.rotation(f, f.Refresh, start())); return err },
-				"Token":       func() error { _, err := b.Token(ctx, f.Refresh, start()); return err },
-				"Revoke":      func() error { return b.Revoke(ctx, f.ClientID, f.Refresh, start()) },
-				"AddSession":  func() error { return b.AddSession(ctx, oauth.Session{Hash: b.hash(), UserID: f.UserID}) },
-				"Session":     func() error { _, err := b.Session(ctx, session.Hash, start()); return err },
-				"EndSession":  func() error { return b.EndSession(ctx, session.Hash) },
-				"Access":      func() error { _, err := b.Access(ctx, f.Access, start()); return err },
-				"Failures":    func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
-				"AddFailure":  func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
-				"Purge":       func() error { _, err := b.Purge(ctx, start().Add(100*refreshLife), 100); return err },
+				"TouchSecret":   func() error { return b.TouchSecret(ctx, pending.Secrets[0].ID, start()) },
+				"Client":        func() error { _, err := b.Client(ctx, f.ClientID); return err },
+				"Clients":       func() error { _, err := b.Clients(ctx, "", 1); return err },
+				"Issue":         func() error { _, err := b.Issue(ctx, b.again(f)); return err },
+				"UpdateClient":  func() error { return b.UpdateClient(ctx, oauth.ClientUpdate{Client: pending}) },
+				"HeldEdit":      func() error { return second(b.HeldEdit(ctx, pending.ID)) },
+				"HeldEdits":     func() error { return second(b.HeldEdits(ctx, "", 1)) },
+				"Review":        func() error { return b.Review(ctx, oauth.Verdict{ClientID: pending.ID, Approve: true}) },
+				"DeleteClient":  func() error { return b.DeleteClient(ctx, pending.ID, start(), oauth.Change{}) },
+				"Logo":          func() error { return second(b.Logo(ctx, pending.ID, b.hash())) },
+				"AddDeviceCode": func() error { return b.AddDeviceCode(ctx, b.newDeviceCode(pending), 1) },
+				"DeviceClient":  func() error { return second(b.DeviceClient(ctx, b.hash(), start())) },
+				"AnswerDevice":  func() error { return b.AnswerDevice(ctx, oauth.DeviceAnswer{UserCode: b.hash()}) },
+				"PollDevice":    func() error { return second(b.PollDevice(ctx, b.poll(b.newDeviceCode(pending), start()))) },
+				"IssueImplicit": func() error { return b.IssueImplicit(ctx, b.hash(), b.again(f)) },
+				"AddCode":       func() error { return b.AddCode(ctx, b.newCode(pending)) },
+				"Redeem":        func() error { _, err := b.Redeem(ctx, b.redemption(code, start())); return err },
+				"Rotate":        func() error { _, err := b.Rotate(ctx, b.rotation(f, f.Refresh, start())); return err },
+				"Token":         func() error { _, err := b.Token(ctx, f.Refresh, start()); return err },
+				"Revoke":        func() error { return b.Revoke(ctx, f.ClientID, f.Refresh, start()) },
+				"AddSession":    func() error { return b.AddSession(ctx, oauth.Session{Hash: b.hash(), UserID: f.UserID}) },
+				"Session":       func() error { _, err := b.Session(ctx, session.Hash, start()); return err },
+				"EndSession":    func() error { return b.EndSession(ctx, session.Hash) },
+				"Access":        func() error { _, err := b.Access(ctx, f.Access, start()); return err },
+				"Failures":      func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
+				"AddFailure":    func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
+				"Purge":         func() error { _, err := b.Purge(ctx, start().Add(100*refreshLife), 100); return err },
 			} {
 				err := call()
 				require.ErrorIs(t, err, context.Canceled, name)

@@ -276,7 +276,7 @@ func decisions() map[string]func(*testing.T, *bench) {
 			other := pending(b)
 			for _, status := range []oauth.Status{oauth.Active, oauth.Rejected} {
 				c := pending(b)
-				require.NoError(t, b.Decide(t.Context(), c.ID, status))
+				require.NoError(t, b.Decide(t.Context(), c.ID, status, ""))
 				c.Status = status
 				b.hasClient(c)
 			}
@@ -286,27 +286,27 @@ func decisions() map[string]func(*testing.T, *bench) {
 			for _, status := range []oauth.Status{oauth.Active, oauth.Rejected} {
 				c := pending(b)
 				c.Status = status
-				require.NoError(t, b.Decide(t.Context(), c.ID, status))
+				require.NoError(t, b.Decide(t.Context(), c.ID, status, ""))
 				for _, again := range []oauth.Status{oauth.Active, oauth.Rejected} {
-					require.ErrorIs(t, b.Decide(t.Context(), c.ID, again), oauth.ErrNotFound)
+					require.ErrorIs(t, b.Decide(t.Context(), c.ID, again, ""), oauth.ErrNotFound)
 				}
 				b.hasClient(c)
 			}
 		},
 		"is not for other clients": func(t *testing.T, b *bench) {
 			active := b.client()
-			require.ErrorIs(t, b.Decide(t.Context(), active.ID, oauth.Rejected), oauth.ErrNotFound)
+			require.ErrorIs(t, b.Decide(t.Context(), active.ID, oauth.Rejected, ""), oauth.ErrNotFound)
 			b.hasClient(active)
-			require.ErrorIs(t, b.Decide(t.Context(), "unknown", oauth.Active), oauth.ErrNotFound)
+			require.ErrorIs(t, b.Decide(t.Context(), "unknown", oauth.Active, ""), oauth.ErrNotFound)
 			for _, id := range unstorable() {
-				require.ErrorIs(t, b.Decide(t.Context(), id, oauth.Active), oauth.ErrNotFound)
+				require.ErrorIs(t, b.Decide(t.Context(), id, oauth.Active, ""), oauth.ErrNotFound)
 			}
 		},
 		"by many at once: one decides": func(t *testing.T, b *bench) {
 			c := pending(b)
 			var decided atomic.Int32
 			together(20, func(i int) {
-				err := b.Decide(t.Context(), c.ID, []oauth.Status{oauth.Active, oauth.Rejected}[i%2])
+				err := b.Decide(t.Context(), c.ID, []oauth.Status{oauth.Active, oauth.Rejected}[i%2], "")
 				if err == nil {
 					decided.Add(1)
 				} else if !errors.Is(err, oauth.ErrNotFound) {

@@ -57,7 +57,7 @@ func issues() map[string]func(*testing.T, *bench) {
 			require.Equal(t, 4, n, "two access tokens and two grants, which end with them")
 		},
 		"keeps scope and sites as they were": func(t *testing.T, b *bench) {
-			c := b.commercial()
+			c := b.unbounded()
 			for _, scope := range []oauth.Scope{oauth.Unscoped(), {}, {"gate.read"}, {"a", "b", "c"}} {
 				for _, sites := range [][]int64{nil, {}, {1}, {1 << 62, -1, 1}} {
 					i := b.again(b.issueTo(c, start()))

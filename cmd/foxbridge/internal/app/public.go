@@ -37,7 +37,7 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
 	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
 		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
-		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"),
+		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"), SignUp: cfg.SignUp,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,106 @@
+package oauthhttp
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/foxbridge/foxbridge/internal/web"
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+const (
+	pathRecord  = pathSecurity + "/record"
+	fieldBefore = "before"
+)
+
+// recordPage is the data of the page of what was changed.
+type recordPage struct {
+	Entries []recordEntry
+	Older   string // path of the next page; empty if this is the last
+	Later   bool   // it is not the first
+}
+
+// recordEntry is one change.
+type recordEntry struct {
+	oauth.Change
+	Key         string       // sentence; empty: there is none for this action
+	Application string       // its name, or else its client_id; empty if none is concerned
+	Name        string       // of what is concerned
+	Scopes      []web.Option // that were allowed
+	Sites       []string     // where
+	ByOperator  bool
+}
+
+// recordKeys are sentences that must be there. For an action that another part of the
+// server adds it is enough to have a message "record." and the action.
+func recordKeys() []string {
+	var keys []string
+	for _, action := range []oauth.Action{
+		oauth.ActionSignedUp, oauth.ActionSignedIn, oauth.ActionSessionEnded, oauth.ActionSessionsEnded,
+		oauth.ActionPasswordChanged, oauth.ActionTokensEnded, oauth.ActionPasswordForbidden, oauth.ActionPasswordAllowed,
+		oauth.ActionOperatorGiven, oauth.ActionOperatorTaken,
+		oauth.ActionAppCreated, oauth.ActionAppRequested, oauth.ActionAppApproved, oauth.ActionAppRejected,
+		oauth.ActionAppEdited, oauth.ActionAppEditHeld, oauth.ActionAppEditApproved, oauth.ActionAppEditRejected,
+		oauth.ActionAppLegacyOn, oauth.ActionAppLegacyOff, oauth.ActionAppDeleted, oauth.ActionDeviceApproved, oauth.ActionDeviceDenied,
+		oauth.ActionSecretAdded, oauth.ActionSecretRemoved, oauth.ActionAppPasswordAdded, oauth.ActionAppPasswordRemoved,
+		oauth.ActionConnected, oauth.ActionDisconnected,
+	} {
+		keys = append(keys, recordKey(action))
+	}
+	return keys
+}
+
+func recordKey(action oauth.Action) string { return "record." + string(action) }
+
+// record lists what was changed about the person, the newest first.
+func (p *Pages) record(w http.ResponseWriter, r *http.Request, v visitor) error {
+	query, err := web.ParseQuery(r, fieldBefore)
+	if err != nil {
+		return err
+	}
+	before := int64(0)
+	if query.Has(fieldBefore) {
+		if before, err = strconv.ParseInt(query.Get(fieldBefore), 10, 64); err != nil || before < 1 {
+			return badRequest("The before parameter is not a number", "before malformed")
+		}
+	}
+	changes, err := p.service.Changes(r.Context(), v.user.ID, before)
+	if err != nil {
+		return err
+	}
+	labels, err := p.siteLabels(r, v)
+	if err != nil {
+		return err
+	}
+	view := recordPage{Later: before > 0}
+	for _, c := range changes {
+		view.Entries = append(view.Entries, p.recordEntry(c, labels))
+	}
+	if len(changes) == oauth.ChangesMax {
+		view.Older = pathRecord + "?" + fieldBefore + "=" + strconv.FormatInt(changes[len(changes)-1].ID, 10)
+	}
+	p.web.Render(w, r, http.StatusOK, "record", view)
+	return nil
+}
+
+func (p *Pages) recordEntry(c oauth.Change, labels map[int64]string) recordEntry {
+	e := recordEntry{Change: c, Application: c.ClientName, Name: c.Subject, ByOperator: c.ActorID != c.UserID}
+	if key := recordKey(c.Action); p.web.RequireKeys(key) == nil {
+		e.Key = key
+	}
+	if c.Action == oauth.ActionConnected {
+		scope, sites := oauth.ConsentOf(c.Subject)
+		e.Name, e.Scopes, e.Sites = "", p.scopeOptions(scope), sitesIn(labels, sites)
+	}
+	if e.Application == "" && c.ClientID != "" {
+		e.Application = c.ClientID
+		switch c.Action { // that say how it was called
+		case oauth.ActionAppCreated, oauth.ActionAppRequested, oauth.ActionAppApproved, oauth.ActionAppRejected:
+			e.Application = c.Subject
+		}
+	}
+	if e.Application == e.Name {
+		e.Name = ""
+	}
+	return e
+}
