@@ -63,7 +63,7 @@ func TestPasswordGrantWithAppPasswords(t *testing.T) {
 		hashes, err := try(test[0], test[1])
 		refusal := refused(t, err, oauth.CodeInvalidGrant)
 		require.EqualValues(t, 1, hashes, "%s costs one verification", name)
-		if first == (oauth.Error{}) {
+		if first.Code == "" {
 			first = refusal
 		}
 		require.Equal(t, first, refusal, name)
@@ -78,9 +78,9 @@ func TestPasswordGrantWithAppPasswords(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.OwnToken(t.Context(), s.alice, s.aliceClient.ID, alicePassword, home().Next())
 	require.NoError(t, err, "who is signed in on a page")
-	_, _, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home().Next())
+	_, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home().Next())
 	require.NoError(t, err, "a browser is no script")
-	_, _, err = s.SignIn(t.Context(), aliceEmail, right, home().Next())
+	_, err = s.SignIn(t.Context(), aliceEmail, right, home().Next())
 	refused(t, err, oauth.CodeInvalidGrant)
 	passwords, err := s.AppPasswords(t.Context(), s.alice.ID, s.aliceClient.ID)
 	require.NoError(t, err)
@@ -219,8 +219,9 @@ func TestUsesAreWrittenDownNowAndThen(t *testing.T) {
 	store := &forgetful{Store: s.store, broken: true}
 	service := s.with(t, func(o *oauth.Options) { o.Store = store })
 	token := s.first(t).AccessToken
-	_, session, err := service.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	in, err := service.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	require.NoError(t, err)
+	session := in.Secret
 	for range 10 {
 		_, err = service.Authenticate(t.Context(), token)
 		require.NoError(t, err)

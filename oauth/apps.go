@@ -122,8 +122,8 @@ func (s *Service) OwnToken(ctx context.Context, owner User, clientID, password s
 	if err != nil {
 		return Tokens{}, err
 	}
-	if client.Status != Active {
-		return Tokens{}, s.refuse(client.ID, notActive())
+	if err := s.usable(ctx, client); err != nil {
+		return Tokens{}, s.refuse(client.ID, err)
 	}
 	return s.issue(ctx, client, TokenRequest{
 		ClientID: client.ID, GrantType: GrantPassword, Username: owner.Email, Password: password, Address: address, own: true,

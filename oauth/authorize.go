@@ -220,24 +220,25 @@ func (s *Service) codeGrant(_ context.Context, c Client, req TokenRequest) (issu
 	case req.CodeVerifier != "" && (len(req.CodeVerifier) < verifierMin || len(req.CodeVerifier) > verifierMax):
 		return nil, invalidCode("code_verifier malformed")
 	}
-	return func(ctx context.Context) (Tokens, bool, error) {
+	return func(ctx context.Context) (given, error) {
 		t := Tokens{AccessToken: NewSecret(), RefreshToken: NewSecret(), ExpiresIn: s.opts.AccessLifetime}
 		now := s.now()
 		redeemed, err := s.opts.Store.Redeem(ctx, Redemption{
 			Code: HashOf(req.Code), ClientID: c.ID, RedirectURI: req.RedirectURI, Challenge: challengeOf(req.CodeVerifier),
 			Access: HashOf(t.AccessToken), Refresh: HashOf(t.RefreshToken), Now: now,
 			AccessExpiresAt: now.Add(s.opts.AccessLifetime), RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
+			Meter: s.meter(c),
 		})
 		switch {
 		case errors.Is(err, ErrNotFound):
-			return Tokens{}, false, invalidCode("code not redeemable")
+			return given{}, invalidCode("code not redeemable")
 		case errors.Is(err, ErrSpent):
-			return Tokens{}, false, invalidCode("code reused")
+			return given{}, invalidCode("code reused")
 		case err != nil:
-			return Tokens{}, false, fmt.Errorf("redeem code of client %s: %w", c.ID, err)
+			return given{}, fmt.Errorf("redeem code of client %s: %w", c.ID, err)
 		}
 		t.Scope = redeemed.Scope.And(c.Scope)
-		return t, true, nil
+		return given{Tokens: t, tally: redeemed.Tally}, nil
 	}, nil
 }
 
@@ -266,16 +267,17 @@ func (s *Service) clientCredentialsGrant(_ context.Context, c Client, req TokenR
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (Tokens, bool, error) {
+	return func(ctx context.Context) (given, error) {
 		t := Tokens{AccessToken: NewSecret(), ExpiresIn: s.opts.AccessLifetime, Scope: scope}
 		now := s.now()
-		_, err := s.opts.Store.Issue(ctx, Issuance{
+		grant, err := s.opts.Store.Issue(ctx, Issuance{
 			ClientID: c.ID, GrantType: GrantClientCredentials, Scope: scope,
 			Access: HashOf(t.AccessToken), Now: now, AccessExpiresAt: now.Add(s.opts.AccessLifetime),
+			Meter: s.meter(c),
 		})
 		if err != nil {
-			return Tokens{}, false, fmt.Errorf("issue token to client %s: %w", c.ID, err)
+			return given{}, fmt.Errorf("issue token to client %s: %w", c.ID, err)
 		}
-		return t, true, nil
+		return given{Tokens: t, tally: grant.Tally}, nil
 	}, nil
 }

@@ -425,7 +425,9 @@ func (unwritable) Redeem(context.Context, oauth.Redemption) (oauth.Redeemed, err
 	return oauth.Redeemed{}, errBroken
 }
 
-func (unwritable) Issue(context.Context, oauth.Issuance) (int64, error) { return 0, errBroken }
+func (unwritable) Issue(context.Context, oauth.Issuance) (oauth.NewGrant, error) {
+	return oauth.NewGrant{}, errBroken
+}
 
 func (unwritable) AddSession(context.Context, oauth.Session, ...oauth.Change) error { return errBroken }
 
@@ -483,7 +485,7 @@ func TestAFailureOfTheStoreIsNeverARefusalNorToldToTheApplication(t *testing.T) 
 		},
 		"revoke":        func() error { return lately.Revoke(t.Context(), about) },
 		"introspect":    func() error { _, _, err := lately.Introspect(t.Context(), about); return err },
-		"sign in":       func() error { _, _, err := lately.SignIn(t.Context(), aliceEmail, alicePassword, home()); return err },
+		"sign in":       func() error { _, err := lately.SignIn(t.Context(), aliceEmail, alicePassword, home()); return err },
 		"session":       func() error { _, err := lately.Session(t.Context(), oauth.NewSecret()); return err },
 		"sign out":      func() error { return lately.SignOut(t.Context(), oauth.NewSecret()) },
 		"approve":       func() error { return lately.Approve(t.Context(), app.ID) },

@@ -60,7 +60,8 @@ const (
 	Active   Status = "active"   // it may be used
 	Pending  Status = "pending"  // an operator has yet to decide
 	Rejected Status = "rejected" // an operator said no
-	Deleted  Status = "deleted"  // its owner has done away with it; only records name it
+	Off      Status = "off"      // it was switched off; see Ledger
+	Deleted  Status = "deleted"  // its owner has done away with it; only records name it, and what it wasted counts on
 )
 
 // Client is a registered application.
@@ -72,6 +73,9 @@ type Client struct {
 	OwnerID   int64  // the User it belongs to
 	CreatedAt time.Time
 	Secrets   []Secret // live ones, the newest first; two at the most, none of a public client
+	// OwnerDisabled says that the account of its owner is disabled: a Personal one may
+	// not be used then. A store sets it; AddClient does not look at it.
+	OwnerDisabled bool
 
 	// The rest is of commercial applications.
 	Description  string   // shown to who is asked to consent

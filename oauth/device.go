@@ -86,6 +86,7 @@ const (
 	DeviceTooFast
 	DeviceDenied
 	DeviceExpired
+	DeviceWithheld
 )
 
 // DeviceState is the result of Store.PollDevice.
@@ -94,6 +95,7 @@ type DeviceState struct {
 	Interval time.Duration // of DevicePending and DeviceTooFast, from now on
 	UserID   int64         // of DeviceGranted
 	GrantID  int64         // of DeviceGranted
+	Tally    Tally         // of DeviceGranted and DeviceWithheld
 }
 
 // NormalizeUserCode gives a user code in the form in which it is stored: its eight
@@ -291,7 +293,7 @@ func (s *Service) deviceGrant(_ context.Context, c Client, req TokenRequest) (is
 	case !isHex(req.DeviceCode, secretDigits):
 		return nil, invalidDevice()
 	}
-	return func(ctx context.Context) (Tokens, bool, error) {
+	return func(ctx context.Context) (given, error) {
 		t := Tokens{AccessToken: NewSecret(), RefreshToken: NewSecret(), ExpiresIn: s.opts.AccessLifetime}
 		now := s.now()
 		state, err := s.opts.Store.PollDevice(ctx, DevicePoll{
@@ -300,17 +302,18 @@ func (s *Service) deviceGrant(_ context.Context, c Client, req TokenRequest) (is
 				ClientID: c.ID, GrantType: GrantDevice, Scope: Unscoped(),
 				Access: HashOf(t.AccessToken), Refresh: HashOf(t.RefreshToken), Now: now,
 				AccessExpiresAt: now.Add(s.opts.AccessLifetime), RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
+				Meter: s.meter(c),
 			},
 		})
 		switch {
 		case errors.Is(err, ErrNotFound):
-			return Tokens{}, false, invalidDevice()
+			return given{}, invalidDevice()
 		case err != nil:
-			return Tokens{}, false, fmt.Errorf("poll device code of client %s: %w", c.ID, err)
-		case state.Outcome != DeviceGranted:
-			return Tokens{}, false, deviceRefusal(state.Outcome)
+			return given{}, fmt.Errorf("poll device code of client %s: %w", c.ID, err)
+		case state.Outcome != DeviceGranted && state.Outcome != DeviceWithheld:
+			return given{}, deviceRefusal(state.Outcome)
 		}
-		return t, true, nil
+		return given{Tokens: t, tally: state.Tally}, nil
 	}, nil
 }
 

@@ -42,12 +42,29 @@ type witness struct {
 	mu      sync.Mutex
 	issued  [][2]string // client, grant
 	refused []string
+	judged  [][2]string // client, verdict
 }
 
-func (w *witness) TokenIssued(clientID, grant string) {
+func (w *witness) TokenIssued(clientID, grant string, _ bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.issued = append(w.issued, [2]string{clientID, grant})
+}
+
+func (*witness) Switched(string, bool, string) {}
+
+func (w *witness) Judged(clientID, verdict, _ string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judged = append(w.judged, [2]string{clientID, verdict})
+}
+
+// Verdicts gives the clients and verdicts since the last call.
+func (w *witness) Verdicts() [][2]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.judged = nil }()
+	return w.judged
 }
 
 func (w *witness) Refused(reason string) {
@@ -126,6 +143,7 @@ func (s *server) with(t testing.TB, options ...func(*oauth.Options)) *oauth.Serv
 	o := oauth.Options{
 		Store: s.store, Passwords: s.passwords, Now: s.clock.Now, Observer: s.seen,
 		Issuer: issuer, Scopes: []string{"read", "write", "admin"},
+		Limits: &oauth.Limits{}, // most tests ask for many tokens in no time
 	}
 	for _, change := range options {
 		change(&o)
@@ -134,6 +152,9 @@ func (s *server) with(t testing.TB, options ...func(*oauth.Options)) *oauth.Serv
 	require.NoError(t, err)
 	return service
 }
+
+// judged gives personal applications the ordinary limits.
+func judged(o *oauth.Options) { o.Limits = nil }
 
 // What every server is configured with, and what every commercial application has.
 const (

@@ -65,15 +65,30 @@ func (s *Service) issue(ctx context.Context, client Client, req TokenRequest) (T
 		return Tokens{}, s.refuse(client.ID, err)
 	}
 	// 5. Issue, in one transaction.
-	tokens, fresh, err := issue(ctx)
+	given, err := issue(ctx)
 	if err != nil {
 		return Tokens{}, s.refuse(client.ID, err)
 	}
-	// 6. Tell the observer.
-	if fresh {
-		s.opts.Observer.TokenIssued(client.ID, req.GrantType)
+	// 6. Tell the observer what the record says.
+	if given.tally.News {
+		s.opts.Observer.Judged(client.ID, string(given.tally.Verdict()), string(given.tally.Judgement.Rule))
 	}
-	return tokens, nil
+	if given.tally.Outcome == SwitchedOff {
+		s.opts.Observer.Switched(client.ID, true, string(ByPolicy))
+	}
+	if err := s.withheld(ctx, client, given.tally); err != nil {
+		return Tokens{}, s.refuse(client.ID, err)
+	}
+	if !given.again {
+		s.opts.Observer.TokenIssued(client.ID, req.GrantType, given.tally.Wasteful)
+	}
+	given.Waste = wasteOf(given.tally, s.now())
+	return given.Tokens, nil
+}
+
+// meter is how what is issued to a client is counted and judged.
+func (s *Service) meter(c Client) Meter {
+	return Meter{Mode: s.opts.Mode, Kind: c.Kind, Limits: *s.opts.Limits, Lever: s.opts.Lever}
 }
 
 // authenticateClient finds the client that knows this secret; of a public client its
@@ -100,10 +115,18 @@ func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Cl
 			return Client{}, err
 		}
 	}
-	if client.Status != Active {
-		return Client{}, notActive()
+	return client, s.usable(ctx, client)
+}
+
+// usable refuses a client that may not be used.
+func (s *Service) usable(ctx context.Context, c Client) error {
+	switch {
+	case c.Status == Off:
+		return s.off(ctx, c.ID, CodeUnauthorizedClient)
+	case c.Status != Active, c.Kind == Personal && c.OwnerDisabled:
+		return notActive()
 	}
-	return client, nil
+	return nil
 }
 
 func notActive() *Error {
@@ -146,8 +169,15 @@ func invalidClient(reason string) *Error {
 // A resolver checks what one grant is made of, and gives what remains to be done.
 type resolver func(ctx context.Context, c Client, req TokenRequest) (issuer, error)
 
-// An issuer writes the tokens. They are fresh unless this very pair was issued before.
-type issuer func(ctx context.Context) (t Tokens, fresh bool, err error)
+// An issuer writes the tokens.
+type issuer func(ctx context.Context) (given, error)
+
+// given is what an issuer wrote: the Tokens only if the tally's Outcome is Issued.
+type given struct {
+	Tokens
+	tally Tally
+	again bool // this very pair was issued before
+}
 
 // grant finds what resolves a grant_type.
 func (s *Service) grant(name string) (resolver, error) {
@@ -195,10 +225,10 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 	if _, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID }); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (Tokens, bool, error) {
+	return func(ctx context.Context) (given, error) {
 		tokens := Tokens{AccessToken: NewSecret(), RefreshToken: NewSecret(), ExpiresIn: s.opts.AccessLifetime}
 		now := s.now()
-		_, err := s.opts.Store.Issue(ctx, Issuance{
+		grant, err := s.opts.Store.Issue(ctx, Issuance{
 			ClientID:         c.ID,
 			Scope:            Unscoped(),
 			UserID:           c.OwnerID,
@@ -208,11 +238,12 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 			Now:              now,
 			AccessExpiresAt:  now.Add(s.opts.AccessLifetime),
 			RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
+			Meter:            s.meter(c),
 		})
 		if err != nil {
-			return Tokens{}, false, fmt.Errorf("issue tokens to client %s: %w", c.ID, err)
+			return given{}, fmt.Errorf("issue tokens to client %s: %w", c.ID, err)
 		}
-		return tokens, true, nil
+		return given{Tokens: tokens, tally: grant.Tally}, nil
 	}, nil
 }
 
@@ -224,10 +255,10 @@ func (s *Service) refreshGrant(_ context.Context, c Client, req TokenRequest) (i
 	if !isHex(req.RefreshToken, secretDigits) {
 		return nil, invalidRefresh("refresh token malformed")
 	}
-	return func(ctx context.Context) (Tokens, bool, error) {
+	return func(ctx context.Context) (given, error) {
 		scope, err := s.lesser(ctx, c, req)
 		if err != nil {
-			return Tokens{}, false, err
+			return given{}, err
 		}
 		return s.rotate(ctx, c, req.RefreshToken, scope)
 	}, nil
@@ -257,11 +288,11 @@ func (s *Service) lesser(ctx context.Context, c Client, req TokenRequest) (Scope
 // rotate spends the refresh token old for its successor pair. Clients refresh twice
 // at once, or lose an answer on the way: the one that repeats old within the grace,
 // before it used the successor, gets the same pair.
-func (s *Service) rotate(ctx context.Context, c Client, old string, scope Scope) (t Tokens, fresh bool, err error) {
+func (s *Service) rotate(ctx context.Context, c Client, old string, scope Scope) (g given, err error) {
 	now, nonce := s.now(), newNonce()
-	t = Tokens{ExpiresIn: s.opts.AccessLifetime, Scope: scope}
+	t := Tokens{ExpiresIn: s.opts.AccessLifetime, Scope: scope}
 	if t.AccessToken, t.RefreshToken, err = successor(old, nonce); err != nil {
-		return Tokens{}, false, err
+		return given{}, err
 	}
 	rotated, err := s.opts.Store.Rotate(ctx, Rotation{
 		ClientID:         c.ID,
@@ -274,23 +305,26 @@ func (s *Service) rotate(ctx context.Context, c Client, old string, scope Scope)
 		AccessExpiresAt:  now.Add(s.opts.AccessLifetime),
 		RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
 		Grace:            s.opts.Grace,
+		Meter:            s.meter(c),
 	})
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return Tokens{}, false, invalidRefresh("refresh token not live")
+		return given{}, invalidRefresh("refresh token not live")
 	case err != nil:
-		return Tokens{}, false, fmt.Errorf("rotate refresh token of client %s: %w", c.ID, err)
+		return given{}, fmt.Errorf("rotate refresh token of client %s: %w", c.ID, err)
 	}
 	switch rotated.Outcome {
 	case Rotate:
-		return t, true, nil
+		return given{Tokens: t, tally: rotated.Tally}, nil
+	case Withheld:
+		return given{tally: rotated.Tally}, nil
 	case Replay:
 		t, err = replay(old, rotated, now)
-		return t, false, err
+		return given{Tokens: t, again: true}, err
 	case Reuse:
-		return Tokens{}, false, invalidRefresh("refresh token reused")
+		return given{}, invalidRefresh("refresh token reused")
 	default:
-		return Tokens{}, false, fmt.Errorf("rotate refresh token of client %s: unknown outcome %d", c.ID, rotated.Outcome)
+		return given{}, fmt.Errorf("rotate refresh token of client %s: unknown outcome %d", c.ID, rotated.Outcome)
 	}
 }
 

@@ -41,9 +41,10 @@ func (a Authorization) checkImplicit(r AuthorizeRequest) error {
 // section 4.2.2).
 func (s *Service) consentImplicit(ctx context.Context, a Authorization, c Consent) (to string, err error) {
 	token, now := NewSecret(), s.now()
-	err = s.opts.Store.IssueImplicit(ctx, c.Ticket, Issuance{
+	grant, err := s.opts.Store.IssueImplicit(ctx, c.Ticket, Issuance{
 		ClientID: a.Client.ID, UserID: c.UserID, GrantType: GrantImplicit, Scope: c.Scope, Sites: c.Sites,
 		Access: HashOf(token), Now: now, AccessExpiresAt: now.Add(s.opts.AccessLifetime),
+		Meter: s.meter(a.Client),
 	}, s.change(c.UserID, ActionConnected, a.Client.ID, consentSubject(c.Scope, c.Sites), c.Address))
 	switch {
 	case errors.Is(err, ErrExists):
@@ -51,7 +52,10 @@ func (s *Service) consentImplicit(ctx context.Context, a Authorization, c Consen
 	case err != nil:
 		return "", fmt.Errorf("issue token to client %s: %w", a.Client.ID, err)
 	}
-	s.opts.Observer.TokenIssued(a.Client.ID, GrantImplicit)
+	if err := s.withheld(ctx, a.Client, grant.Tally); err != nil {
+		return "", s.refuse(a.Client.ID, err)
+	}
+	s.opts.Observer.TokenIssued(a.Client.ID, GrantImplicit, grant.Tally.Wasteful)
 	return s.answer(a, url.Values{
 		"access_token": {token}, "token_type": {"Bearer"}, "scope": {c.Scope.String()},
 		"expires_in": {strconv.FormatInt(int64(s.opts.AccessLifetime/time.Second), 10)},

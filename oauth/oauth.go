@@ -28,6 +28,7 @@ type User struct {
 	Name         string // how the person is called in records; never empty
 	PasswordHash string // argon2id in PHC form; never a password
 	CreatedAt    time.Time
+	DisabledAt   time.Time // zero: the account may be used
 
 	Operator         bool // may decide on the applications that people request
 	AppPasswordsOnly bool // the password grant takes no PasswordHash, only app passwords
@@ -52,17 +53,37 @@ type Tokens struct {
 	RefreshToken string // 64 lower-case hex digits; empty for client_credentials
 	ExpiresIn    time.Duration
 	Scope        Scope
+	Waste        []Waste // the application's budgets of wasteful tokens after this; none if it has none
 }
 
 // Error is a refusal that the client may see; RFC 6749 section 5.2 gives its JSON
 // form. Any other error of this package means that the server failed.
 type Error struct {
 	Code        string        // wire value of RFC 6749 section 5.2 or RFC 6750 section 3.1
-	Description string        // error_description: a fixed sentence, no user input
+	Description string        // error_description: printable ASCII without quotes and backslashes, no user input
 	Reason      string        // fixed phrase, fit for a metrics label
 	RetryAfter  time.Duration // when a repeat may succeed; zero if the request itself is wrong
 	ClientID    string        // of the application, once it has authenticated; empty before
 	Err         error         // cause, for the log only; may be nil
+
+	URI         string       // error_uri: the page that tells more; empty if there is none
+	Explanation *Explanation // of an application that is switched off; else nil
+	Waste       []Waste      // the application's budgets of wasteful tokens; none if it has none
+}
+
+// Explanation tells the owner of an application that is switched off why that is so,
+// and what to do.
+type Explanation struct {
+	Actor   Actor
+	At      time.Time     // since when it is off
+	Rule    Rule          // of the policy; else empty
+	Window  time.Duration // of the Rule
+	Used    int           // wasteful tokens in the Window, with the one that was refused
+	Allowed int
+	First   time.Time // minute of the first of them; zero without a Rule
+	Last    time.Time // when the last one was asked for and refused
+	Reason  string    // in the words of whoever switched it off; empty of the policy
+	Advice  string    // what to do instead
 }
 
 // Error gives the code and the reason, and the cause where there is one.

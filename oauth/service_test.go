@@ -173,7 +173,9 @@ func (broken) Access(context.Context, oauth.Hash, time.Time) (oauth.Access, erro
 // late is a Store that fails after the client has authenticated.
 type late struct{ oauth.Store }
 
-func (late) Issue(context.Context, oauth.Issuance) (int64, error) { return 0, errBroken }
+func (late) Issue(context.Context, oauth.Issuance) (oauth.NewGrant, error) {
+	return oauth.NewGrant{}, errBroken
+}
 
 func (late) Rotate(context.Context, oauth.Rotation) (oauth.Rotated, error) {
 	return oauth.Rotated{}, errBroken
@@ -375,11 +377,11 @@ func TestTheFileNeverHoldsASecret(t *testing.T) {
 	code := s.consent(t, app.ask()).Query().Get("code")
 	exchanged, err := s.Token(t.Context(), app.exchange(code))
 	require.NoError(t, err)
-	_, session, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	in, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	require.NoError(t, err)
 	tokens := s.first(t)
 	secrets := []string{
-		alicePassword, bobPassword, s.aliceSecret, s.bobSecret, app.secret, second, code, verifier, session,
+		alicePassword, bobPassword, s.aliceSecret, s.bobSecret, app.secret, second, code, verifier, in.Secret,
 		exchanged.AccessToken, exchanged.RefreshToken, tokens.AccessToken, tokens.RefreshToken,
 	}
 	for range 5 {

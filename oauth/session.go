@@ -11,19 +11,43 @@ import (
 // SessionLifetime is how long a browser stays signed in.
 const SessionLifetime = 14 * 24 * time.Hour
 
-// SignIn checks a person's name and password and begins a session. The secret is the
-// value of the session's cookie; each sign-in has a new one. It refuses as the
-// password grant does, and counts as that does.
-func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (u User, secret string, err error) {
-	u, err = s.signIn(ctx, attempt{username: email, password: password, address: address}, func(User) bool { return true })
+// SignedIn is where a sign-in has come to.
+type SignedIn struct {
+	User    User
+	Secret  string // value of the session's cookie; each sign-in has a new one. Empty: no session yet
+	Pending string // then: for Pending and what completes a sign-in, from this browser
+}
+
+// SignIn checks a person's name and password and begins a session, or, of somebody
+// who has a second factor, leaves the sign-in pending. It refuses as the password
+// grant does, and counts as that does.
+func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (SignedIn, error) {
+	u, err := s.signIn(ctx, attempt{username: email, password: password, address: address}, func(User) bool { return true })
 	if err != nil {
-		return User{}, "", s.refuse("", err)
+		return SignedIn{}, s.refuse("", err)
 	}
-	secret, err = s.beginSession(ctx, u, s.change(u.ID, ActionSignedIn, "", "", address))
+	factors, err := s.Factors(ctx, u.ID)
 	if err != nil {
-		return User{}, "", err
+		return SignedIn{}, err
 	}
-	return u, secret, nil
+	if factors.Any() {
+		return s.leavePending(u)
+	}
+	return s.letIn(ctx, u, address)
+}
+
+// letIn begins a session of a person who has shown who it is, in all ways that are
+// wanted. A disabled person gets none, also if that happened meanwhile or a passkey
+// came in the password's place.
+func (s *Service) letIn(ctx context.Context, u User, address netip.Addr) (SignedIn, error) {
+	if !u.DisabledAt.IsZero() {
+		return SignedIn{}, s.refuse("", invalidGrant("The account is disabled", "account disabled"))
+	}
+	secret, err := s.beginSession(ctx, u, s.change(u.ID, ActionSignedIn, "", "", address))
+	if err != nil {
+		return SignedIn{}, err
+	}
+	return SignedIn{User: u, Secret: secret}, nil
 }
 
 // beginSession begins a session of a person who has shown who it is.

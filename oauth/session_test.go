@@ -14,11 +14,12 @@ func TestASessionLastsUntilItsEndOrTheSignOut(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	signIn := func() string {
-		u, secret, err := s.SignIn(t.Context(), " ALICE@example.org", alicePassword, home())
+		in, err := s.SignIn(t.Context(), " ALICE@example.org", alicePassword, home())
 		require.NoError(t, err)
-		require.Equal(t, s.alice, u)
-		require.Regexp(t, `^[0-9a-f]{64}$`, secret)
-		return secret
+		require.Equal(t, s.alice, in.User)
+		require.Empty(t, in.Pending)
+		require.Regexp(t, `^[0-9a-f]{64}$`, in.Secret)
+		return in.Secret
 	}
 	first, second := signIn(), signIn()
 	require.NotEqual(t, first, second, "each sign-in has its own")
@@ -43,8 +44,9 @@ func TestASessionLastsUntilItsEndOrTheSignOut(t *testing.T) {
 func TestWhatIsNoSession(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	_, session, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	in, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	require.NoError(t, err)
+	session := in.Secret
 	tokens := s.first(t)
 	for _, secret := range []string{"", "x", oauth.NewSecret(), strings.ToUpper(session), session[:63], session + "0", tokens.AccessToken, tokens.RefreshToken} {
 		_, err := s.Session(t.Context(), secret)
@@ -61,15 +63,15 @@ func TestASignInRefusesAndCountsAsThePasswordGrantDoes(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for range 10 {
-		_, secret, err := s.SignIn(t.Context(), aliceEmail, "not hers", home())
+		in, err := s.SignIn(t.Context(), aliceEmail, "not hers", home())
 		require.Equal(t, "The username and password combination is invalid", refused(t, err, oauth.CodeInvalidGrant).Description)
-		require.Empty(t, secret)
-		_, _, err = s.SignIn(t.Context(), "nobody@example.org", "not hers", home())
+		require.Zero(t, in)
+		_, err = s.SignIn(t.Context(), "nobody@example.org", "not hers", home())
 		refused(t, err, oauth.CodeInvalidGrant)
 	}
-	_, _, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	_, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	require.Equal(t, 15*time.Minute, refused(t, err, oauth.CodeSlowDown).RetryAfter)
-	_, _, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home().Next())
+	_, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home().Next())
 	require.NoError(t, err, "from elsewhere it works")
 }
 
@@ -78,8 +80,9 @@ func TestSweepTakesOldSessionsAndCodes(t *testing.T) {
 	s := newServer(t)
 	app := s.commercial(t)
 	s.consent(t, app.ask())
-	_, session, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	in, err := s.SignIn(t.Context(), aliceEmail, alicePassword, home())
 	require.NoError(t, err)
+	session := in.Secret
 	s.clock.Advance(24*time.Hour + time.Minute)
 	n, err := s.Sweep(t.Context())
 	require.NoError(t, err)

@@ -44,9 +44,9 @@ func (try attempt) enough(e evidence, u User) bool {
 
 // signIn checks a username and password, and that accept takes the user. Every other
 // pair gets the same refusal at the same cost, one verification: an unknown user, a
-// wrong password, the right one of somebody whom accept does not take, and the
-// account's own where app passwords are required. The last of these could be told
-// apart only by who would learn from it that the password is right.
+// wrong password, the right one of somebody whom accept does not take or whose account
+// is disabled, and the account's own where app passwords are required. The last of these
+// could be told apart only by who would learn from it that the password is right.
 //
 // After FailureLimit failures within FailureWindow, one account waits at one
 // address. Both the count before the verification and the one after it tell: of a
@@ -78,7 +78,7 @@ func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) boo
 		// A caller that hangs up now must not escape the count.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 		defer cancel()
-		if !accept(u) || !try.enough(e, u) {
+		if !u.DisabledAt.IsZero() || !accept(u) || !try.enough(e, u) {
 			reason := "sign-in failed"
 			if accept(u) && e == accountPassword {
 				reason = "account's own password not taken"

@@ -10,6 +10,7 @@ import (
 // error is the store's own. Times are UTC with a precision of one microsecond.
 // All methods may be called concurrently; each ends soon after its context does.
 type Store interface {
+	Ledger
 	AccountStore
 
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.
@@ -87,16 +88,20 @@ type Store interface {
 	//   - DeviceTooFast: nobody has answered, and the last poll was less than the
 	//     interval, less p.Slack, before. The interval has grown by p.Grow.
 	//   - DevicePending: nobody has answered.
+	//   - DeviceWithheld: it was approved, and is unredeemed still. Result.Tally says why.
 	//
+	// What it issues is counted and judged as by Issue.
 	// A code that is unknown, of another client or redeemed is ErrNotFound.
 	PollDevice(ctx context.Context, p DevicePoll) (DeviceState, error)
 	// IssueImplicit is Issue for a person's consent on the page of that ticket, without a
-	// refresh token. A ticket that a code or another such issuance has is ErrExists.
-	IssueImplicit(ctx context.Context, ticket Hash, i Issuance, changes ...Change) error
+	// refresh token. A ticket that a code or another such issuance has is ErrExists. If
+	// nothing is issued, the ticket can be used still.
+	IssueImplicit(ctx context.Context, ticket Hash, i Issuance, changes ...Change) (NewGrant, error)
 
-	// Issue inserts a grant with its first pair of tokens, in one transaction, and
-	// returns the grant's ID.
-	Issue(ctx context.Context, i Issuance) (int64, error)
+	// Issue inserts a grant with its first pair of tokens, in one transaction, which
+	// also counts and judges them as i.Meter says. Unless the Tally's Outcome is Issued
+	// there is no grant.
+	Issue(ctx context.Context, i Issuance) (NewGrant, error)
 	// AddCode inserts an authorization code. A Ticket that an earlier code has is
 	// ErrExists.
 	AddCode(ctx context.Context, c Code, changes ...Change) error
@@ -106,6 +111,8 @@ type Store interface {
 	// redirect URI (unless r.RedirectURI is empty and the code has a challenge) or another
 	// challenge is ErrNotFound and changes nothing. A code of this client that was spent
 	// before is ErrSpent, and the grant that it gave is revoked now (RFC 6749 section 4.1.2).
+	// What it issues is counted and judged as by Issue; unless the Tally's Outcome is Issued, the
+	// code is unspent, and only the Tally is set.
 	Redeem(ctx context.Context, r Redemption) (Redeemed, error)
 	// Rotate spends a refresh token, in one transaction, so that of any number of
 	// concurrent calls with one token one rotates it and the rest see what that one
@@ -118,21 +125,26 @@ type Store interface {
 	//     it, and Result.ExpiresAt the end of the successor's access token. Nothing changed.
 	//   - Reuse: it was spent longer ago, or its successor has been spent. The grant
 	//     is revoked now: every token of it is dead.
+	//   - Withheld: it is unspent, and stays so. Result.Tally says why.
 	//
-	// A token that is unknown, expired (ExpiresAt not after r.Now), of a revoked grant,
-	// or of another client than r.ClientID is ErrNotFound and changes nothing.
+	// What it issues is counted and judged as by Issue; a Replay and a Reuse issue nothing.
+	//
+	// A token that is unknown, expired (ExpiresAt not after r.Now), of a revoked grant or
+	// a disabled person, or of another client than r.ClientID is ErrNotFound and changes nothing.
 	Rotate(ctx context.Context, r Rotation) (Rotated, error)
 	// Token finds what is known of a live token of either use: not expired, of no
-	// revoked grant, of no Deleted client, and unspent if it is a refresh token. Otherwise
-	// it is ErrNotFound.
+	// revoked grant, no Deleted client and no disabled person, and unspent if it is a
+	// refresh token. Otherwise it is ErrNotFound.
 	Token(ctx context.Context, token Hash, now time.Time) (Token, error)
 	// Revoke ends a token of the client: an access token alone, with a refresh token the whole
 	// grant. A token that is not there, not live or another client's changes nothing
 	// and is no error.
 	Revoke(ctx context.Context, clientID string, token Hash, now time.Time) error
 	// Access finds what a live access token stands for. An unknown one, one whose
-	// ExpiresAt is not after now, and one of a revoked grant or a Deleted client is
-	// ErrNotFound. Of its scope counts what the client is registered for.
+	// ExpiresAt is not after now, one of a revoked grant, of a disabled person, or of an
+	// application that is neither Active nor Off is ErrNotFound. Of one that is Off it is
+	// ErrOff, with the ClientID, unless the Lever was LeverDrain. Of its scope counts what
+	// the client is registered for.
 	Access(ctx context.Context, token Hash, now time.Time) (Access, error)
 
 	// Grants lists the live grants of a user: not revoked, with a token that has not
@@ -146,8 +158,8 @@ type Store interface {
 	// AddSession inserts a session, which nobody has used yet. An unknown user is
 	// ErrNotFound.
 	AddSession(ctx context.Context, s Session, changes ...Change) error
-	// Session finds the user of a live session: one whose ExpiresAt is after now.
-	// Otherwise it is ErrNotFound.
+	// Session finds the user of a live session: one whose ExpiresAt is after now, and
+	// whose user is not disabled. Otherwise it is ErrNotFound.
 	Session(ctx context.Context, session Hash, now time.Time) (User, error)
 	// EndSession deletes a session. One that is not there is no error.
 	EndSession(ctx context.Context, session Hash) error
@@ -160,6 +172,8 @@ type Store interface {
 	// below before (0: all), limit at the most.
 	Changes(ctx context.Context, userID, before int64, limit int) ([]Change, error)
 
+	FactorStore
+
 	// Failures counts the failed sign-ins of key since then (exclusive), and gives the
 	// time of the oldest of them (zero if there are none).
 	Failures(ctx context.Context, key Hash, since time.Time) (Failures, error)
@@ -168,7 +182,7 @@ type Store interface {
 
 	// Purge deletes what no answer depends on any more: codes, device codes and sessions that expired
 	// before then, access tokens that expired before then, refresh tokens that expired before then, grants left without
-	// tokens, failures before then. It deletes limit rows of each at the most, and
+	// tokens, failures before then, what was spent and expired before then. It deletes limit rows of each at the most, and
 	// returns how many it deleted in all.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 }
@@ -185,6 +199,13 @@ type Issuance struct {
 	Now              time.Time
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
+	Meter            Meter
+}
+
+// NewGrant is the result of Store.Issue.
+type NewGrant struct {
+	ID    int64 // 0 unless the Tally's Outcome is Issued
+	Tally Tally
 }
 
 // Rotation asks to spend the refresh token Old.
@@ -199,6 +220,7 @@ type Rotation struct {
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
 	Grace            time.Duration
+	Meter            Meter
 }
 
 // RotationOutcome is what Store.Rotate found; see there.
@@ -209,6 +231,7 @@ const (
 	Rotate RotationOutcome = iota + 1
 	Replay
 	Reuse
+	Withheld
 )
 
 // Rotated is the result of Store.Rotate. Nonce, ExpiresAt and Scope, which is that of
@@ -220,6 +243,7 @@ type Rotated struct {
 	Nonce     Nonce
 	ExpiresAt time.Time
 	Scope     Scope
+	Tally     Tally // of Rotate and Withheld
 }
 
 // Code is a new authorization code.
@@ -247,6 +271,7 @@ type Redemption struct {
 	Now              time.Time
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
+	Meter            Meter
 }
 
 // Redeemed is what a code gave.
@@ -255,6 +280,7 @@ type Redeemed struct {
 	UserID  int64
 	Scope   Scope
 	Sites   []int64
+	Tally   Tally
 }
 
 // Use says what a token is for.

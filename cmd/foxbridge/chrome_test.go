@@ -54,12 +54,13 @@ func chromium(t testing.TB) string {
 	return ""
 }
 
-func newChrome(t testing.TB) *chrome {
+// newChrome starts a browser, with more flags if there are any.
+func newChrome(t testing.TB, more ...chromedp.ExecAllocatorOption) *chrome {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)),
 		chromedp.NoSandbox, // it sees our own pages only, and may run as root in a container
 		chromedp.Flag("lang", "en-US"), chromedp.Flag("disable-gpu", true))
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(cancel)
 	c := &chrome{console: &transcript{}, shots: os.Getenv(screenshotsVariable), axe: axeSource(t)}
 	var closeTab context.CancelFunc

@@ -59,8 +59,9 @@ func newRoot(p process) *cobra.Command {
 	}
 	root.AddCommand(
 		serveCommand(p), migrateCommand(p), demoCommand(p), simulateCommand(p), versionCommand(),
-		group("user", "People with an account", userAddCommand(p), userPasswdCommand(p), userOperatorCommand(p), userListCommand(p)),
+		group("user", "People with an account", userAddCommand(p), userPasswdCommand(p), userOperatorCommand(p), userListCommand(p), userFactorsCommand(p), userDisableCommand(p), userEnableCommand(p)),
 		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p), appLegacyCommand(p), appDeleteCommand(p),
+			appHistoryCommand(p), appLimitsCommand(p), appDeactivateCommand(p), appReactivateCommand(p),
 			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretRemoveCommand(p))),
 		group("policy", "The issuance policy, tried out", policySimulateCommand(p)),
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p),

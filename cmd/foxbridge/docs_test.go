@@ -103,6 +103,15 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
+// The commands of the page about switching off work as they are printed there.
+func TestSwitchingOffPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	answers := shell(t, t.TempDir(), strings.Join(blocks(t, "docs/switching-off.md", "sh"), "\n"))
+	require.Regexp(t, `(?s)hour +20\nday +100\nown +false.*hour +40\nday +200\nown +true.*own +false`, answers)
+	require.Regexp(t, `switch_off +operator +It floods the gate with commands\.`, answers)
+	require.Regexp(t, `(?s)disabled +true.*disabled +false`, answers)
+}
+
 // So do the commands of the page about accounts.
 func TestAccountPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
@@ -319,7 +328,7 @@ func TestIssuancePageTellsTheTruth(t *testing.T) {
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
-		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/unit-protocol.md": true,
+		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/switching-off.md": true, "docs/unit-protocol.md": true,
 		"docs/script.md": true, "docs/scenarios.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
 		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
 		"docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,

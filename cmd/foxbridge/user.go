@@ -24,11 +24,12 @@ type user struct {
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
 	Operator  bool      `json:"operator"`
+	Disabled  bool      `json:"disabled,omitempty"`
 	Password  string    `json:"password,omitempty"` // only of a new one, and only if it was made up
 }
 
 func userOf(u oauth.User) user {
-	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt, Operator: u.Operator}
+	return user{ID: u.ID, Email: u.Email, Name: u.Name, CreatedAt: u.CreatedAt, Operator: u.Operator, Disabled: !u.DisabledAt.IsZero()}
 }
 
 func userAddCommand(p process) *cobra.Command {
@@ -126,4 +127,86 @@ func eachUser(ctx context.Context, r *app.Record, each func(oauth.User) error) e
 		}
 		return r.OAuth.Users(ctx, last.ID, pageSize)
 	}, each)
+}
+
+// factors are a person's second factors as the command prints them.
+type factors struct {
+	Email         string    `json:"email"`
+	TOTP          bool      `json:"totp"` // an authenticator app
+	Passkeys      []passkey `json:"passkeys"`
+	RecoveryCodes int       `json:"recovery_codes"` // that are left
+	Removed       int       `json:"removed"`        // by this command
+}
+
+type passkey struct {
+	Name       string     `json:"name"`
+	CreatedAt  time.Time  `json:"created_at"`
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"` // nil: never
+}
+
+func factorsOf(u oauth.User, f oauth.Factors) factors {
+	out := factors{Email: u.Email, TOTP: f.TOTP != nil, RecoveryCodes: f.RecoveryCodes, Passkeys: []passkey{}}
+	for _, p := range f.Passkeys {
+		told := passkey{Name: p.Name, CreatedAt: p.CreatedAt}
+		if !p.LastUsedAt.IsZero() {
+			told.LastUsedAt = &p.LastUsedAt
+		}
+		out.Passkeys = append(out.Passkeys, told)
+	}
+	return out
+}
+
+func userFactorsCommand(p process) *cobra.Command {
+	var out printer
+	var remove bool
+	c := &cobra.Command{
+		Use:   "factors EMAIL [--remove]",
+		Short: "Tell the second factors of a person, or remove them",
+		Long: `Tell the second factors of a person. With --remove all are removed, with the recovery codes, for a
+person who has lost everything: the password alone signs in then. Make sure who asks for it. The
+removal is in the person's record of changes.`,
+		Args: cobra.ExactArgs(1),
+	}
+	c.Flags().BoolVar(&remove, "remove", false, "Remove all of them.")
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	c.RunE = inspect(p, func(c *cobra.Command, args []string, r *app.Record) error {
+		u, err := r.OAuth.UserByEmail(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		removed := 0
+		if remove {
+			if removed, err = r.OAuth.RemoveFactors(c.Context(), u.ID); err != nil {
+				return err
+			}
+		}
+		found, err := r.OAuth.Factors(c.Context(), u.ID)
+		if err != nil {
+			return err
+		}
+		told := factorsOf(u, found)
+		told.Removed = removed
+		return out.print(p.stdout, told, func(w io.Writer) { printFactors(w, told) })
+	})
+	return c
+}
+
+func printFactors(w io.Writer, f factors) {
+	app := "no"
+	if f.TOTP {
+		app = "yes"
+	}
+	fmt.Fprintf(w, "email\t%s\nauthenticator app\t%s\n", f.Email, app)
+	for _, p := range f.Passkeys {
+		used := "never used"
+		if p.LastUsedAt != nil {
+			used = "last used " + p.LastUsedAt.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "passkey\t%s, %s\n", p.Name, used)
+	}
+	fmt.Fprintf(w, "recovery codes left\t%d\n", f.RecoveryCodes)
+	if f.Removed > 0 {
+		fmt.Fprintf(w, "removed\t%d\n", f.Removed)
+	}
 }

@@ -239,12 +239,12 @@ func (u upgraded) tokens() {
 		UserID: 1, UserName: "alice", UserEmail: "alice@example.org", Scope: oauth.Unscoped(), ExpiresAt: hour,
 	}, access)
 
-	id, err := u.Issue(u.ctx, oauth.Issuance{
+	new, err := u.Issue(u.ctx, oauth.Issuance{
 		ClientID: "lights", GrantType: oauth.GrantClientCredentials, Scope: oauth.NewScope(),
 		Access: oauth.HashOf("new access"), Now: now, AccessExpiresAt: hour,
 	})
 	require.NoError(u.t, err)
-	require.Greater(u.t, id, int64(9), "the number of a grant that was purged is not given again")
+	require.Greater(u.t, new.ID, int64(9), "the number of a grant that was purged is not given again")
 }
 
 func (u upgraded) rotations() {

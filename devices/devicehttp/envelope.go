@@ -22,6 +22,8 @@ type AuthError struct {
 	Description string
 	Challenge   string        // WWW-Authenticate; empty for none
 	RetryAfter  time.Duration // when a repeat may succeed; zero if the request itself is wrong
+	URI         string        // error_uri: a page that tells more; empty for none
+	Explanation any           // tells programs more, as JSON; nil for none
 }
 
 // Error gives the code and the description.
@@ -34,6 +36,8 @@ type envelope struct {
 	Payload          any    `json:"payload,omitempty"`
 	Error            string `json:"error,omitempty"`
 	ErrorDescription string `json:"error_description,omitempty"`
+	ErrorURI         string `json:"error_uri,omitempty"`
+	Explanation      any    `json:"explanation,omitempty"`
 	// Devices are those that did not do what was asked of a group or a scenario.
 	Devices []undone `json:"devices,omitempty"`
 }
@@ -240,7 +244,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 			w.Header().Set("WWW-Authenticate", auth.Challenge)
 		}
 		retryAfter(w, auth.RetryAfter)
-		h.ko(w, r, auth.Status, auth.Code, auth.Description)
+		h.write(w, r, auth.Status, envelope{
+			Status: "KO", Timestamp: h.now().Unix(), Error: auth.Code, ErrorDescription: auth.Description,
+			ErrorURI: auth.URI, Explanation: auth.Explanation,
+		})
 	case errors.As(err, &refusal):
 		retryAfter(w, refusal.RetryAfter)
 		if refusal.Scope != "" {

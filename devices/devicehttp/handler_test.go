@@ -419,6 +419,13 @@ func TestWithoutARightTokenNothingHappens(t *testing.T) {
 		got := a.ko(http.StatusUnauthorized, "invalid_token", "GET", path)
 		require.Equal(t, `Bearer realm="foxbridge"`, got.Header.Get("WWW-Authenticate"))
 	}
+	a.caller = &devicehttp.AuthError{
+		Status: 401, Code: "invalid_token", Description: "The application is switched off",
+		URI: "https://foxbridge.example/dev/apps/1", Explanation: map[string]int{"count": 21},
+	}
+	explained := a.ko(http.StatusUnauthorized, "invalid_token", "GET", "/client/site/items")
+	require.Equal(t, "https://foxbridge.example/dev/apps/1", explained.body["error_uri"])
+	require.Equal(t, map[string]any{"count": 21.0}, explained.body["explanation"])
 	a.caller = errors.New("the database is on fire at 10.0.0.1")
 	got := a.ko(http.StatusInternalServerError, "server_error", "GET", "/client/site/items")
 	require.NotContains(t, got.body["error_description"], "fire", "nothing of the inside is shown")

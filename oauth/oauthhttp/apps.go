@@ -67,7 +67,7 @@ type appView struct {
 }
 
 func newAppView(c oauth.Client) appView {
-	class := map[oauth.Status]string{oauth.Active: "success", oauth.Pending: "warning", oauth.Rejected: "error"}
+	class := map[oauth.Status]string{oauth.Active: "success", oauth.Pending: "warning", oauth.Rejected: "error", oauth.Off: "error"}
 	return appView{Client: c, KindKey: "apps.kind." + string(c.Kind), StatusKey: "apps.status." + string(c.Status), StatusClass: class[c.Status], Picture: logoPath(c.ID, c.Logo)}
 }
 
@@ -75,12 +75,12 @@ func newAppView(c oauth.Client) appView {
 func appKeys() []string {
 	keys := []string{
 		"connected.done", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
-		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "signin.busy",
+		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy",
 	}
 	for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
 		keys = append(keys, "apps.kind."+string(kind))
 	}
-	for _, status := range []oauth.Status{oauth.Active, oauth.Pending, oauth.Rejected} {
+	for _, status := range []oauth.Status{oauth.Active, oauth.Pending, oauth.Rejected, oauth.Off} {
 		keys = append(keys, "apps.status."+string(status))
 	}
 	for _, field := range []string{fieldName, fieldDescription, fieldHomePage, fieldRedirectURIs, fieldScope} {

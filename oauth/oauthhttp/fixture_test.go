@@ -78,6 +78,7 @@ func newServerOn(t testing.TB, real oauth.Store, store func(oauth.Store) oauth.S
 	require.NoError(t, err)
 	options := oauth.Options{
 		Store: real, Passwords: s.passwords, Now: s.Now, Observer: s.seen, Issuer: issuer, Scopes: scopes(),
+		Limits: &oauth.Limits{}, // tests ask for many tokens in no time
 	}
 	s.administration, err = oauth.New(options)
 	require.NoError(t, err)
@@ -282,7 +283,11 @@ type reasons struct {
 	seen []string
 }
 
-func (*reasons) TokenIssued(string, string) {}
+func (*reasons) TokenIssued(string, string, bool) {}
+
+func (*reasons) Judged(string, string, string) {}
+
+func (*reasons) Switched(string, bool, string) {}
 
 func (o *reasons) Refused(reason string) {
 	o.mu.Lock()

@@ -26,6 +26,9 @@ var pageTemplates embed.FS
 //go:embed messages/*.json
 var pageMessages embed.FS
 
+//go:embed static/*
+var pageAssets embed.FS
+
 // Site is a home that a person can reach.
 type Site struct {
 	ID    int64
@@ -104,8 +107,12 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pages: %w", err)
 	}
+	assets, err := fs.Sub(pageAssets, "static")
+	if err != nil {
+		return nil, fmt.Errorf("make pages: %w", err)
+	}
 	p.web, err = web.New(web.Options{
-		Templates: []fs.FS{templates}, Messages: []fs.FS{messages},
+		Templates: []fs.FS{templates}, Messages: []fs.FS{messages}, Assets: []fs.FS{assets},
 		Secure: o.Secure, Logger: o.Logger, Header: header,
 	})
 	if err != nil {
@@ -136,7 +143,7 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
-	routes = slices.Concat(routes, p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages())
+	routes = slices.Concat(routes, p.secondPages(), p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages())
 	for _, route := range routes {
 		p.handle(r, route.path, route.page)
 	}
@@ -356,9 +363,9 @@ func refusalKeys() map[string]string {
 
 // dynamicKeys are the messages that no template names.
 func dynamicKeys() []string {
-	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps"}
+	keys := []string{"refused.title", "refused.repeated.heading", "refused.other", "nav.connected", "nav.apps", "nav.security"}
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return slices.Concat(keys, signInKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
+	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
 }

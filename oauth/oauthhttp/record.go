@@ -44,6 +44,8 @@ func recordKeys() []string {
 		oauth.ActionAppLegacyOn, oauth.ActionAppLegacyOff, oauth.ActionAppDeleted, oauth.ActionDeviceApproved, oauth.ActionDeviceDenied,
 		oauth.ActionSecretAdded, oauth.ActionSecretRemoved, oauth.ActionAppPasswordAdded, oauth.ActionAppPasswordRemoved,
 		oauth.ActionConnected, oauth.ActionDisconnected,
+		oauth.ActionTOTPAdded, oauth.ActionTOTPRemoved, oauth.ActionPasskeyAdded, oauth.ActionPasskeyRemoved,
+		oauth.ActionRecoveryCodesMade, oauth.ActionRecoveryCodeUsed, oauth.ActionFactorsRemoved,
 	} {
 		keys = append(keys, recordKey(action))
 	}

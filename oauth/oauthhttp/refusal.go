@@ -22,6 +22,44 @@ var errMethod = errors.New("method not allowed")
 type failure struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
+	URI         string `json:"error_uri,omitempty"`
+	Explanation any    `json:"explanation,omitempty"`
+}
+
+// explanation is an oauth.Explanation in JSON.
+type explanation struct {
+	By      oauth.Actor `json:"by"`
+	Since   string      `json:"since"` // RFC 3339, as all times here
+	Rule    string      `json:"rule,omitempty"`
+	Window  int64       `json:"window_seconds,omitempty"`
+	Count   int         `json:"count,omitempty"`
+	Allowed int         `json:"allowed,omitempty"`
+	First   string      `json:"first,omitempty"`
+	Last    string      `json:"last,omitempty"`
+	Reason  string      `json:"reason,omitempty"`
+	Advice  string      `json:"advice"`
+}
+
+// Explain gives the explanation that goes with a refusal in its JSON body; nil if
+// there is none. It says why an application is switched off, and what to do.
+func Explain(refusal *oauth.Error) any {
+	e := refusal.Explanation
+	if e == nil {
+		return nil
+	}
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Truncate(time.Second).Format(time.RFC3339)
+	}
+	told := explanation{By: e.Actor, Since: at(e.At), Reason: e.Reason, Advice: e.Advice}
+	if e.Rule != "" {
+		told.Rule = "wasteful_tokens_per_" + string(e.Rule)
+		told.Window, told.Count, told.Allowed = int64(e.Window/time.Second), e.Used, e.Allowed
+		told.First, told.Last = at(e.First), at(e.Last)
+	}
+	return told
 }
 
 // fail turns any error into the answer for it, and logs one line. What it does not
@@ -46,7 +84,7 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
 	}
-	write(w, status, failure{refusal.Code, refusal.Description})
+	write(w, status, failure{refusal.Code, refusal.Description, refusal.URI, Explain(refusal)})
 }
 
 // challenge is the WWW-Authenticate of a refusal; empty for none.

@@ -42,7 +42,7 @@ func (p *Pages) securityPages() []route {
 		g.private, g.back = true, pathSecurity
 		return g
 	}
-	return []route{
+	routes := []route{
 		{pathSecurity, private(page{get: p.security})},
 		{pathPassword, private(page{post: p.changePassword})},
 		{pathEndSession, private(page{post: p.endSession})},
@@ -50,6 +50,11 @@ func (p *Pages) securityPages() []route {
 		{pathScripts, private(page{post: p.setScripts})},
 		{pathRecord, private(page{get: p.record})},
 	}
+	for _, route := range p.factorPages() {
+		route.page = private(route.page)
+		routes = append(routes, route)
+	}
+	return routes
 }
 
 // securityKeys are messages that the page makes up.
@@ -64,6 +69,7 @@ func securityKeys() []string {
 // securityPage is the data of the page; each section has a template of its own.
 type securityPage struct {
 	Password passwordSection
+	Factors  factorsSection
 	Scripts  scriptsSection
 	Sessions sessionsSection
 }
@@ -104,9 +110,14 @@ func (p *Pages) renderSecurity(w http.ResponseWriter, r *http.Request, v visitor
 	if err != nil {
 		return err
 	}
+	factors, err := p.factorsSection(r, v)
+	if err != nil {
+		return err
+	}
 	password.ID = "password"
 	view := securityPage{
 		Password: passwordSection{Form: password, Token: p.web.FormToken(w, r, formPassword), Email: v.user.Email},
+		Factors:  factors,
 		Scripts:  scriptsSection{Token: p.web.FormToken(w, r, formScripts), Refuse: v.user.AppPasswordsOnly},
 		Sessions: sessionsSection{EndToken: p.web.FormToken(w, r, formEndSession), EndAllToken: p.web.FormToken(w, r, formEndSessions)},
 	}

@@ -3,7 +3,6 @@ package oauthhttp
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/foxbridge/foxbridge/internal/web"
@@ -23,8 +22,9 @@ const (
 type signInView struct {
 	Form          *web.Form
 	Token, Return string
-	Application   bool   // an application waits for it
-	SignUp        string // path of the page of sign-up; empty: people cannot do that
+	Application   bool          // an application waits for it
+	Passkey       *ceremonyView // nil: none can be used
+	SignUp        string        // path of the page of sign-up; empty: people cannot do that
 }
 
 // signInPage asks for a name and a password. Who is signed in already goes on.
@@ -37,8 +37,7 @@ func (p *Pages) signInPage(w http.ResponseWriter, r *http.Request, v visitor) er
 		p.web.Redirect(w, p.onward(query.Get(fieldReturn)))
 		return nil
 	}
-	p.renderSignIn(w, r, http.StatusOK, query)
-	return nil
+	return p.renderSignIn(w, r, http.StatusOK, query)
 }
 
 // onward is where a sign-in leads: only ever to a page of this site.
@@ -53,21 +52,22 @@ func (p *Pages) onward(path string) string {
 	}
 }
 
-func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int, form *web.Form) {
+func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int, form *web.Form) error {
 	back := form.Get(fieldReturn)
-	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back, Application: strings.HasPrefix(back, pathAuthorize+"?")}
+	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back, Application: forApplication(back)}
 	if p.signUpOn {
 		view.SignUp = signUpFor(back)
 	}
-	options := []web.RenderOption{web.ReturnTo(signInFor(back))}
-	if view.Application {
-		options = append(options, web.KeepOpener())
+	var err error
+	if view.Passkey, err = p.passkeyForSignIn(w, r); err != nil {
+		return err
 	}
-	p.web.Render(w, r, status, "signin", view, options...)
+	p.web.Render(w, r, status, "signin", view, signInOptions(signInFor(back), back)...)
+	return nil
 }
 
-// signIn begins a session. Each sign-in has a new one, whatever cookie it came with,
-// so that nobody can know it beforehand.
+// signIn begins a session, or leads to the second factor. Each sign-in has a new
+// session, whatever cookie it came with, so that nobody can know it beforehand.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, v visitor) error {
 	if v.signedIn() { // in another window, while this page was open
 		form, err := web.ParseForm(w, r, fieldReturn)
@@ -87,25 +87,26 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, v visitor) error 
 		}
 	}
 	if !form.Valid() {
-		p.renderSignIn(w, r, http.StatusUnprocessableEntity, form)
-		return nil
+		return p.renderSignIn(w, r, http.StatusUnprocessableEntity, form)
 	}
-	user, secret, err := p.service.SignIn(r.Context(), form.Get(fieldUsername), form.Get(fieldPassword), p.address(r))
+	in, err := p.service.SignIn(r.Context(), form.Get(fieldUsername), form.Get(fieldPassword), p.address(r))
 	if refusal, is := errors.AsType[*oauth.Error](err); is {
-		p.signInRefused(w, r, form, refusal)
-		return nil
+		return p.signInRefused(w, r, form, refusal)
 	}
 	if err != nil {
 		return err
 	}
-	p.log.InfoContext(r.Context(), "signed in", "user_id", user.ID, "remote", p.address(r).String())
-	p.web.StartSession(w, secret, oauth.SessionLifetime)
-	p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
+	if in.Pending != "" {
+		p.web.Keep(w, keptPending, in.Pending, oauth.PendingLifetime)
+		p.web.Redirect(w, secondFor(form.Get(fieldReturn)))
+		return nil
+	}
+	p.signedIn(w, r, in, "password", form.Get(fieldReturn))
 	return nil
 }
 
 // signInRefused asks again. It never tells whether there is such an account.
-func (p *Pages) signInRefused(w http.ResponseWriter, r *http.Request, form *web.Form, refusal *oauth.Error) {
+func (p *Pages) signInRefused(w http.ResponseWriter, r *http.Request, form *web.Form, refusal *oauth.Error) error {
 	p.logRefusal(r, refusal)
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(refusal.RetryAfter))
@@ -120,7 +121,7 @@ func (p *Pages) signInRefused(w http.ResponseWriter, r *http.Request, form *web.
 	default:
 		form.Reject("", "signin.busy")
 	}
-	p.renderSignIn(w, r, status, form)
+	return p.renderSignIn(w, r, status, form)
 }
 
 // signInKeys are messages that signIn makes up.

@@ -47,6 +47,6 @@ func (p *processes) PollDevice(ctx context.Context, d oauth.DevicePoll) (oauth.D
 	return p.next().PollDevice(ctx, d)
 }
 
-func (p *processes) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) error {
+func (p *processes) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) (oauth.NewGrant, error) {
 	return p.next().IssueImplicit(ctx, ticket, i, changes...)
 }

@@ -2,7 +2,6 @@ package oauthpgx
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -35,56 +34,57 @@ func (s *Store) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Chan
 }
 
 // Redeem implements oauth.Store. The code's row is locked first, in a statement of
-// its own: the second one begins when the lock is held, and so sees the grant that
-// another process made while this one waited. Both go to the server at once.
+// its own: what follows begins when the lock is held, and so sees the grant that
+// another process made while this one waited. All goes to the server at once.
 func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed, error) {
 	var (
 		result       oauth.Redeemed
+		row          tallyRow
 		found, spent bool
 	)
 	b := &pgx.Batch{}
 	b.Queue(`SELECT FROM oauth_codes WHERE hash = $1 FOR UPDATE`, r.Code[:])
 	b.Queue(`
-		WITH code AS MATERIALIZED (
+		WITH `+turnOf(r.Meter)+`, code AS MATERIALIZED (
 			SELECT c.hash, c.user_id, c.scope, c.sites, c.grant_id
-			FROM oauth_codes c
-			WHERE c.hash = $1 AND c.client_id = $2
-				AND (c.redirect_uri = $3 OR $3 = '' AND c.challenge <> '')
-				AND c.challenge = $4
-				AND (c.expires_at > $5 OR c.grant_id IS NOT NULL)
-		), new AS (
-			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at)
-			SELECT $2, code.user_id, $6, code.scope, code.sites, $5, greatest($8::timestamptz, $10::timestamptz)
-			FROM code WHERE code.grant_id IS NULL
+			FROM turn
+			CROSS JOIN oauth_codes c
+			JOIN oauth_users u ON u.id = c.user_id
+			WHERE c.hash = $9 AND c.client_id = $1
+				AND (c.redirect_uri = $10 OR $10 = '' AND c.challenge <> '')
+				AND c.challenge = $11
+				AND (c.expires_at > $2 AND u.disabled_at IS NULL OR c.grant_id IS NOT NULL)
+		), subject AS (
+			SELECT code.user_id FROM code WHERE code.grant_id IS NULL
+		), `+meterOf(r.Meter)+`, new AS (
+			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
+			SELECT $1, code.user_id, $4, code.scope, code.sites, $2, greatest($13::timestamptz, $15::timestamptz), $13
+			FROM code, judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id
 		), access AS (
 			INSERT INTO oauth_access_tokens (hash, grant_id, issued_at, expires_at)
-			SELECT $7, new.id, $5, $8 FROM new
+			SELECT $12, new.id, $2, $13 FROM new
 		), refresh AS (
 			INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at)
-			SELECT $9, new.id, $5, $10 FROM new
+			SELECT $14, new.id, $2, $15 FROM new
 		), spend AS (
 			UPDATE oauth_codes c
 			SET grant_id = new.id
 			FROM new, code WHERE c.hash = code.hash
 		), revoke AS (
 			UPDATE oauth_grants g
-			SET revoked_at = $5
+			SET revoked_at = $2
 			FROM code WHERE g.id = code.grant_id AND g.revoked_at IS NULL
 		)
-		SELECT code.grant_id IS NOT NULL, coalesce(new.id, 0), code.user_id, code.scope, code.sites
-		FROM code LEFT JOIN new ON true`,
-		r.Code[:], r.ClientID, r.RedirectURI, r.Challenge, r.Now, oauth.GrantCode,
-		r.Access[:], r.AccessExpiresAt, r.Refresh[:], r.RefreshExpiresAt).
-		QueryRow(func(row pgx.Row) error {
-			err := row.Scan(&spent, &result.GrantID, &result.UserID, (*scope)(&result.Scope), &result.Sites)
-			found = err == nil
-			if errors.Is(err, pgx.ErrNoRows) {
-				return nil
-			}
-			return err
-		})
-	if err := s.db.WriteBatch(ctx, "code "+string(r.Code[:]), b); err != nil {
+		SELECT code.grant_id IS NOT NULL, coalesce(new.id, 0), code.user_id, code.scope, code.sites, `+tallied+`
+		FROM code LEFT JOIN new ON true LEFT JOIN judged j ON true`,
+		append(meterValues(r.ClientID, oauth.GrantCode, r.Now, r.Meter),
+			r.Code[:], r.RedirectURI, r.Challenge,
+			r.Access[:], r.AccessExpiresAt, r.Refresh[:], r.RefreshExpiresAt)...).
+		QueryRow(oneOrNone(&found, append([]any{
+			&spent, &result.GrantID, &result.UserID, (*scope)(&result.Scope), &result.Sites,
+		}, row.into()...)...))
+	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, "code "+string(r.Code[:])), b); err != nil {
 		return oauth.Redeemed{}, missing("redeem code", err)
 	}
 	switch {
@@ -93,5 +93,10 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 	case spent:
 		return oauth.Redeemed{}, fmt.Errorf("redeem code: %w", oauth.ErrSpent)
 	}
+	tally := row.tally(r.Now, r.Meter)
+	if tally.Outcome != oauth.Issued {
+		return oauth.Redeemed{Tally: tally}, nil
+	}
+	result.Tally = tally
 	return result, nil
 }

@@ -43,6 +43,9 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 	var ended int64
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx pgx.Tx) error {
 		ended = 0
+		if err := lockClientIn(ctx, tx, clientID); err != nil {
+			return err
+		}
 		for _, sql := range []string{
 			`UPDATE oauth_codes SET expires_at = $1
 				WHERE user_id = $2 AND client_id = $3 AND grant_id IS NULL AND expires_at > $1`,

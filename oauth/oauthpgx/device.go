@@ -66,9 +66,11 @@ func (s *Store) AnswerDevice(ctx context.Context, a oauth.DeviceAnswer) error {
 // come one after the other, whatever process they come from.
 func (s *Store) PollDevice(ctx context.Context, p oauth.DevicePoll) (oauth.DeviceState, error) {
 	var state oauth.DeviceState
-	err := s.db.Write(ctx, "device "+string(p.Code[:]), func(ctx context.Context, tx pgx.Tx) error {
-		var err error
-		state, err = poll(ctx, tx, p)
+	err := s.db.Write(ctx, clientKey(p.Issuance.ClientID, "device "+string(p.Code[:])), func(ctx context.Context, tx pgx.Tx) error {
+		err := lockClientIn(ctx, tx, p.Issuance.ClientID)
+		if err == nil {
+			state, err = poll(ctx, tx, p)
+		}
 		return err
 	})
 	if err != nil {
@@ -102,10 +104,14 @@ func poll(ctx context.Context, tx pgx.Tx, p oauth.DevicePoll) (state oauth.Devic
 	case approved:
 		i := p.Issuance
 		i.UserID = *answer
-		state = oauth.DeviceState{Outcome: oauth.DeviceGranted, UserID: i.UserID}
-		if state.GrantID, err = issue(ctx, tx, i); err != nil {
+		new, err := issue(ctx, tx, i)
+		switch {
+		case err != nil:
 			return oauth.DeviceState{}, err
+		case new.Tally.Outcome != oauth.Issued:
+			return oauth.DeviceState{Outcome: oauth.DeviceWithheld, Tally: new.Tally}, nil
 		}
+		state = oauth.DeviceState{Outcome: oauth.DeviceGranted, UserID: i.UserID, GrantID: new.ID, Tally: new.Tally}
 		_, err = tx.Exec(ctx, `DELETE FROM oauth_device_codes WHERE hash = $1`, p.Code[:])
 		return state, err
 	}
@@ -122,26 +128,33 @@ func poll(ctx context.Context, tx pgx.Tx, p oauth.DevicePoll) (state oauth.Devic
 
 // IssueImplicit implements oauth.Store. The ticket is kept where those of codes are, with
 // a code that nobody has.
-func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) error {
+func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) (oauth.NewGrant, error) {
 	nobodys := oauth.HashOf(oauth.NewSecret())
+	var new oauth.NewGrant
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx pgx.Tx) error {
-		id, err := issue(ctx, tx, i)
-		if err != nil {
+		var err error
+		if new, err = issue(ctx, tx, i); err != nil || new.Tally.Outcome != oauth.Issued {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, created_at, expires_at, grant_id)
 			VALUES ($1, $2, $3, $4, '', '', $5, $6, $7)`,
-			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, id); err != nil {
+			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, new.ID); err != nil {
 			return err
 		}
 		return note(ctx, tx, changes...)
 	})
-	return refused("issue token", err)
+	if err != nil {
+		return oauth.NewGrant{}, missing("issue token", err)
+	}
+	return new, nil
 }
 
-// issue inserts a grant with its first tokens, in a transaction that does more.
-func issue(ctx context.Context, tx pgx.Tx, i oauth.Issuance) (id int64, err error) {
-	err = tx.QueryRow(ctx, insertGrant, grantValues(i)...).Scan(&id)
-	return id, err
+// issue is Issue in a transaction that does more. An unknown client is pgx.ErrNoRows.
+func issue(ctx context.Context, tx pgx.Tx, i oauth.Issuance) (oauth.NewGrant, error) {
+	var row grantRow
+	if err := tx.QueryRow(ctx, insertGrant(i.Meter), grantValues(i)...).Scan(row.into()...); err != nil {
+		return oauth.NewGrant{}, err
+	}
+	return row.result(i), nil
 }

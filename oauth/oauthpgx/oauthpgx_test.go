@@ -17,7 +17,9 @@ import (
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	oauthtest.Run(t, func(t testing.TB) oauth.Store { return oauthpgx.New(migrationstest.Postgres(t)) })
+	oauthtest.Run(t, func(t testing.TB) oauth.Store {
+		return oauthpgx.New(migrationstest.Postgres(t))
+	})
 }
 
 // Several processes on one database keep the same promises as one.
@@ -86,7 +88,7 @@ func (p *processes) Clients(ctx context.Context, after string, limit int) ([]oau
 	return p.next().Clients(ctx, after, limit)
 }
 
-func (p *processes) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
+func (p *processes) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
 	return p.next().Issue(ctx, i)
 }
 

@@ -41,7 +41,7 @@ func (s *Store) AddUser(ctx context.Context, u oauth.User) (int64, error) {
 	return id, nil
 }
 
-const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only FROM oauth_users`
+const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only, disabled_at FROM oauth_users`
 
 // UserByEmail implements oauth.Store.
 func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, error) {
@@ -63,10 +63,11 @@ func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User
 }
 
 func scanUser(row pgx.Row) (u oauth.User, err error) {
-	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.CreatedAt, &u.Operator, &u.AppPasswordsOnly); err != nil {
+	var disabled *time.Time
+	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.CreatedAt, &u.Operator, &u.AppPasswordsOnly, &disabled); err != nil {
 		return oauth.User{}, err
 	}
-	u.CreatedAt = u.CreatedAt.UTC()
+	u.CreatedAt, u.DisabledAt = u.CreatedAt.UTC(), stored(disabled)
 	return u, nil
 }
 
@@ -88,7 +89,7 @@ func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes .
 // Session implements oauth.Store.
 func (s *Store) Session(ctx context.Context, session oauth.Hash, now time.Time) (oauth.User, error) {
 	u, err := scanUser(s.db.Read().QueryRow(ctx, selectUsers+`
-		WHERE id = (SELECT user_id FROM oauth_sessions WHERE hash = $1 AND expires_at > $2)`,
+		WHERE id = (SELECT user_id FROM oauth_sessions WHERE hash = $1 AND expires_at > $2) AND disabled_at IS NULL`,
 		session[:], now))
 	return u, missing("find session", err)
 }
@@ -145,18 +146,23 @@ func failures(count int, oldest *time.Time) oauth.Failures {
 func (s *Store) write(ctx context.Context, key string, dest []any, sql string, args ...any) (bool, error) {
 	var found bool
 	b := &pgx.Batch{}
-	b.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
-		err := row.Scan(dest...)
-		found = err == nil
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
+	b.Queue(sql, args...).QueryRow(oneOrNone(&found, dest...))
 	if err := s.db.WriteBatch(ctx, key, b); err != nil {
 		return false, err // the batch may be running still, and found with it
 	}
 	return found, nil
+}
+
+// oneOrNone takes up the row of a statement that returns one or none.
+func oneOrNone(found *bool, dest ...any) func(pgx.Row) error {
+	return func(row pgx.Row) error {
+		err := row.Scan(dest...)
+		*found = err == nil
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	}
 }
 
 // Codes of PostgreSQL (Appendix A of its manual).

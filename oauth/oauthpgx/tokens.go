@@ -13,29 +13,38 @@ import (
 )
 
 // Issue implements oauth.Store.
-func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
-	var id int64
-	_, err := s.write(ctx, "client "+i.ClientID, []any{&id}, insertGrant, grantValues(i)...)
-	if err != nil {
-		return 0, refused("issue tokens", err)
+func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
+	var row grantRow
+	b := &pgx.Batch{}
+	b.Queue(insertGrant(i.Meter), grantValues(i)...).QueryRow(oneOrNone(&row.found, row.into()...))
+	if err := s.db.WriteBatch(ctx, clientKey(i.ClientID, i.UserID), b); err != nil {
+		return oauth.NewGrant{}, refused("issue tokens", err)
 	}
-	return id, nil
+	if !row.found {
+		return oauth.NewGrant{}, fmt.Errorf("issue tokens: %w", oauth.ErrNotFound)
+	}
+	return row.result(i), nil
 }
 
-// insertGrant inserts a grant with its first tokens.
-const insertGrant = `
-		WITH new AS (
-			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)
+// insertGrant inserts a grant with its first tokens, if the meter lets it.
+func insertGrant(m oauth.Meter) string {
+	return `
+		WITH ` + turnOf(m) + `, subject AS (
+			SELECT $9::bigint AS user_id FROM turn
+		), ` + meterOf(m) + `, new AS (
+			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
+			SELECT $1, j.user_id, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id
 		), access AS (
 			INSERT INTO oauth_access_tokens (hash, grant_id, issued_at, expires_at)
-			SELECT $8, new.id, $6, $9 FROM new
+			SELECT $14, new.id, $2, $13 FROM new
 		), refresh AS (
 			INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at)
-			SELECT $10, new.id, $6, $11 FROM new WHERE $10::bytea IS NOT NULL
+			SELECT $15, new.id, $2, $16 FROM new WHERE $15::bytea IS NOT NULL
 		)
-		SELECT new.id FROM new`
+		SELECT coalesce(new.id, 0), ` + tallied + `
+		FROM judged j LEFT JOIN new ON true`
+}
 
 // grantValues are the arguments of insertGrant.
 func grantValues(i oauth.Issuance) []any {
@@ -43,16 +52,28 @@ func grantValues(i oauth.Issuance) []any {
 	if i.Refresh != (oauth.Hash{}) {
 		expires = later(expires, i.RefreshExpiresAt)
 	}
-	return []any{
-		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), i.Sites, i.Now, expires,
-		i.Access[:], i.AccessExpiresAt, given(i.Refresh), i.RefreshExpiresAt,
-	}
+	return append(meterValues(i.ClientID, i.GrantType, i.Now, i.Meter),
+		known(i.UserID), scope(i.Scope), i.Sites, expires, i.AccessExpiresAt,
+		i.Access[:], given(i.Refresh), i.RefreshExpiresAt)
 }
 
-// Rotate implements oauth.Store. It is one statement. The grant's row is locked
-// first and the token's second, by which all changes of one family of tokens come
-// one after the other, whatever process they come from. Everything that decides is
-// in those two rows, which are read as they stand once they are locked.
+// grantRow is what insertGrant returns.
+type grantRow struct {
+	found bool
+	id    int64
+	tally tallyRow
+}
+
+func (r *grantRow) into() []any { return append([]any{&r.id}, r.tally.into()...) }
+
+func (r *grantRow) result(i oauth.Issuance) oauth.NewGrant {
+	return oauth.NewGrant{ID: r.id, Tally: r.tally.tally(i.Now, i.Meter)}
+}
+
+// Rotate implements oauth.Store. The grant's row is locked first and the token's
+// second, by which all changes of one family of tokens come one after the other,
+// whatever process they come from. Everything that decides is in those two rows,
+// which are read as they stand once they are locked, and in what the meter counts.
 func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, error) {
 	now := r.Now.Truncate(time.Microsecond)
 	var (
@@ -60,52 +81,64 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 		nonce                      []byte
 		expiresAt                  *time.Time
 		grantScope, successorScope scope
+		row                        tallyRow
+		found                      bool
 	)
-	found, err := s.write(ctx, "refresh "+string(r.Old[:]),
-		[]any{&result.Outcome, &result.GrantID, &result.UserID, &nonce, &expiresAt, &grantScope, &successorScope}, `
-		WITH old AS MATERIALIZED (
+	b := &pgx.Batch{}
+	b.Queue(`
+		WITH `+turnOf(r.Meter)+`, old AS MATERIALIZED (
 			SELECT t.hash, t.grant_id, t.predecessor, t.nonce, t.successor_expires_at, t.successor_scope,
 				g.user_id, g.scope,
 				CASE
-					WHEN t.used_at IS NULL                          THEN $11::int -- rotate
-					WHEN t.used_at > $10 AND NOT t.successor_used   THEN $12::int -- replay
-					ELSE                                                 $13::int -- reuse
+					WHEN t.used_at IS NULL                          THEN $17::int -- rotate
+					WHEN t.used_at > $16 AND NOT t.successor_used   THEN $18::int -- replay
+					ELSE                                                 $19::int -- reuse
 				END AS outcome
-			FROM oauth_refresh_tokens t
+			FROM turn
+			CROSS JOIN oauth_refresh_tokens t
 			JOIN oauth_grants g ON g.id = t.grant_id
-			WHERE t.hash = $1 AND t.expires_at > $2 AND g.client_id = $3 AND g.revoked_at IS NULL
+			LEFT JOIN oauth_users u ON u.id = g.user_id
+			WHERE t.hash = $9 AND t.expires_at > $2 AND g.client_id = $1 AND g.revoked_at IS NULL AND u.disabled_at IS NULL
 			FOR NO KEY UPDATE OF g
 			FOR UPDATE OF t
+		), subject AS (
+			SELECT old.user_id FROM old WHERE old.outcome = $17
+		), `+meterOf(r.Meter)+`, pass AS (
+			SELECT old.hash, old.grant_id, old.predecessor FROM old, judged j WHERE (j.tally).outcome = 0
 		), spend AS (
 			UPDATE oauth_refresh_tokens t
-			SET used_at = $2, nonce = $4, successor_expires_at = $6, successor_scope = $14
-			FROM old WHERE old.outcome = $11 AND t.hash = old.hash
+			SET used_at = $2, nonce = $10, successor_expires_at = $12, successor_scope = $20
+			FROM pass WHERE t.hash = pass.hash
 		), close_replay AS (
 			UPDATE oauth_refresh_tokens t
 			SET successor_used = true
-			FROM old WHERE old.outcome = $11 AND t.hash = old.predecessor
+			FROM pass WHERE t.hash = pass.predecessor
 		), access AS (
 			INSERT INTO oauth_access_tokens (hash, grant_id, issued_at, expires_at, scope)
-			SELECT $5, old.grant_id, $2, $6, $14 FROM old WHERE old.outcome = $11
+			SELECT $11, pass.grant_id, $2, $12, $20 FROM pass
 		), refresh AS (
 			INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at, predecessor)
-			SELECT $7, old.grant_id, $2, $8, old.hash FROM old WHERE old.outcome = $11
+			SELECT $13, pass.grant_id, $2, $14, pass.hash FROM pass
 		), prolong AS (
 			UPDATE oauth_grants g
-			SET expires_at = greatest(g.expires_at, $9)
-			FROM old WHERE old.outcome = $11 AND g.id = old.grant_id
+			SET expires_at = greatest(g.expires_at, $15), access_expires_at = greatest(g.access_expires_at, $12)
+			FROM pass WHERE g.id = pass.grant_id
 		), revoke AS (
 			UPDATE oauth_grants g
 			SET revoked_at = $2
-			FROM old WHERE old.outcome = $13 AND g.id = old.grant_id
+			FROM old WHERE old.outcome = $19 AND g.id = old.grant_id
 		)
-		SELECT old.outcome, old.grant_id, coalesce(old.user_id, 0), old.nonce, old.successor_expires_at,
-			old.scope, coalesce(old.successor_scope, old.scope)
-		FROM old`,
-		r.Old[:], now, r.ClientID, r.Nonce[:],
-		r.Access[:], r.AccessExpiresAt, r.Refresh[:], r.RefreshExpiresAt, later(r.AccessExpiresAt, r.RefreshExpiresAt),
-		now.Add(-r.Grace), oauth.Rotate, oauth.Replay, oauth.Reuse, scope(r.Scope))
-	if err != nil {
+		SELECT CASE WHEN (j.tally).outcome > 0 THEN $21::int ELSE old.outcome END, old.grant_id, coalesce(old.user_id, 0),
+			old.nonce, old.successor_expires_at, old.scope, coalesce(old.successor_scope, old.scope), `+tallied+`
+		FROM old LEFT JOIN judged j ON true`,
+		append(meterValues(r.ClientID, oauth.GrantRefresh, now, r.Meter),
+			r.Old[:], r.Nonce[:], r.Access[:], r.AccessExpiresAt, r.Refresh[:], r.RefreshExpiresAt,
+			later(r.AccessExpiresAt, r.RefreshExpiresAt), now.Add(-r.Grace),
+			oauth.Rotate, oauth.Replay, oauth.Reuse, scope(r.Scope), oauth.Withheld)...).
+		QueryRow(oneOrNone(&found, append([]any{
+			&result.Outcome, &result.GrantID, &result.UserID, &nonce, &expiresAt, &grantScope, &successorScope,
+		}, row.into()...)...))
+	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, string(r.Old[:])), b); err != nil {
 		return oauth.Rotated{}, missing("rotate refresh token", err)
 	}
 	if !found {
@@ -118,6 +151,9 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 		if r.Scope == nil {
 			result.Scope = oauth.Scope(grantScope)
 		}
+		result.Tally = row.tally(now, r.Meter)
+	case oauth.Withheld:
+		result.Tally = row.tally(now, r.Meter)
 	case oauth.Replay:
 		copy(result.Nonce[:], nonce)
 		result.ExpiresAt, result.Scope = stored(expiresAt), oauth.Scope(successorScope)
@@ -143,7 +179,7 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE g.revoked_at IS NULL AND c.status <> $5`,
+		WHERE g.revoked_at IS NULL AND c.status <> $5 AND u.disabled_at IS NULL`,
 		token[:], now, string(oauth.UseAccess), string(oauth.UseRefresh), string(oauth.Deleted)).
 		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), (*scope)(&registered), &t.IssuedAt, &t.ExpiresAt)
 	if err != nil {
@@ -156,14 +192,26 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 
 // Revoke implements oauth.Store. The grant and the refresh token are locked as Rotate
 // locks them, so that of the two that come at once the second one sees what the first
-// one left.
+// one left; the grant of an access token in a statement of its own, since what is left
+// of it is judged from other rows.
 func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
 	b := &pgx.Batch{}
+	lockClient(b, clientID)
+	b.Queue(`
+		SELECT FROM oauth_access_tokens t JOIN oauth_grants g ON g.id = t.grant_id
+		WHERE t.hash = $1 AND g.client_id = $2
+		FOR NO KEY UPDATE OF g`,
+		token[:], clientID)
 	b.Queue(`
 		WITH access AS (
 			DELETE FROM oauth_access_tokens t
 			USING oauth_grants g
 			WHERE t.hash = $1 AND t.expires_at > $2 AND g.id = t.grant_id AND g.client_id = $3 AND g.revoked_at IS NULL
+			RETURNING t.grant_id
+		), left_over AS (
+			UPDATE oauth_grants g
+			SET access_expires_at = (SELECT max(t.expires_at) FROM oauth_access_tokens t WHERE t.grant_id = g.id AND t.hash <> $1)
+			FROM access WHERE g.id = access.grant_id
 		), refresh AS MATERIALIZED (
 			SELECT t.grant_id
 			FROM oauth_refresh_tokens t
@@ -176,7 +224,7 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 		SET revoked_at = $2
 		FROM refresh WHERE g.id = refresh.grant_id`,
 		token[:], now, clientID)
-	err := s.db.WriteBatch(ctx, "refresh "+string(token[:]), b)
+	err := s.db.WriteBatch(ctx, clientKey(clientID, string(token[:])), b)
 	if err = missing("revoke token", err); errors.Is(err, oauth.ErrNotFound) {
 		return nil // no client has such an ID
 	}
@@ -186,19 +234,23 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 // Access implements oauth.Store.
 func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a oauth.Access, err error) {
 	var registered oauth.Scope // of the client
+	var off bool
 	err = s.db.Read().QueryRow(ctx, `
 		SELECT t.grant_id, g.client_id, c.name, coalesce(u.id, 0), coalesce(u.name, ''), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at, c.status = $3 AND NOT c.draining
 		FROM oauth_access_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE t.hash = $1 AND t.expires_at > $2 AND g.revoked_at IS NULL AND c.status <> $3`,
-		token[:], now, string(oauth.Deleted)).
+		WHERE t.hash = $1 AND t.expires_at > $2 AND g.revoked_at IS NULL AND u.disabled_at IS NULL AND c.status IN ($3, $4)`,
+		token[:], now, string(oauth.Off), string(oauth.Active)).
 		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &a.UserEmail,
-			(*scope)(&a.Scope), (*scope)(&registered), &a.Sites, &a.ExpiresAt)
+			(*scope)(&a.Scope), (*scope)(&registered), &a.Sites, &a.ExpiresAt, &off)
 	if err != nil {
 		return oauth.Access{}, missing("find access token", err)
+	}
+	if off {
+		return oauth.Access{ClientID: a.ClientID}, fmt.Errorf("find access token: %w", oauth.ErrOff)
 	}
 	a.Scope, a.ExpiresAt = a.Scope.And(registered), a.ExpiresAt.UTC()
 	return a, nil
@@ -208,7 +260,7 @@ func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a 
 // time. A grant stays as long as the code that gave it, which knows by it that it was
 // spent.
 func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
-	var deleted [7]int64
+	var deleted [8]int64
 	b := &pgx.Batch{}
 	for i, sql := range [len(deleted)]string{
 		`DELETE FROM oauth_codes WHERE hash IN (
@@ -236,6 +288,9 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 		`DELETE FROM oauth_sign_in_failures WHERE id IN (
 			SELECT id FROM oauth_sign_in_failures WHERE failed_at < $1
 			ORDER BY failed_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM oauth_spent WHERE hash IN (
+			SELECT hash FROM oauth_spent WHERE expires_at < $1
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 	} {
 		b.Queue(sql, before, max(0, limit)).Exec(func(tag pgconn.CommandTag) error {
 			deleted[i] = tag.RowsAffected()

@@ -72,3 +72,11 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+// text is a text, or NULL for an empty one.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

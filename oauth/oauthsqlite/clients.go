@@ -61,8 +61,9 @@ const selectClients = `
 	SELECT c.id, c.kind, c.status, c.name, c.owner_id, c.created_at,
 		c.description, c.home_page, c.redirect_uris, c.scope, c.public, c.require_pkce, c.require_scope, c.rejection,
 		c.legacy, c.logo, c.edition,
-		s.id, s.hash, s.created_at, s.last_used_at
+		u.disabled_at IS NOT NULL, s.id, s.hash, s.created_at, s.last_used_at
 	FROM chosen c
+	JOIN oauth_users u ON u.id = c.owner_id
 	LEFT JOIN oauth_client_secrets s ON s.client_id = c.id
 	ORDER BY c.id, s.created_at DESC, s.id DESC`
 
@@ -114,7 +115,7 @@ func scanClient(row scanner) (c oauth.Client, err error) {
 	if err := row.Scan(&c.ID, &c.Kind, &c.Status, &c.Name, &c.OwnerID, &created,
 		&c.Description, &c.HomePage, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope), &c.Public, &c.RequirePKCE, &c.RequireScope, &c.Rejection,
 		&c.Legacy, &logo, &c.Edition,
-		&secretID, &hash, &secretCreated, &lastUse); err != nil {
+		&c.OwnerDisabled, &secretID, &hash, &secretCreated, &lastUse); err != nil {
 		return oauth.Client{}, err
 	}
 	c.CreatedAt = timeOf(created)

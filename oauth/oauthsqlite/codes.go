@@ -33,7 +33,7 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 		result oauth.Redeemed
 		spent  bool
 	)
-	err := s.db.Write(ctx, "code "+string(r.Code[:]), func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.Write(ctx, "client "+r.ClientID, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
 		result, spent, err = redeem(ctx, tx, r)
 		return err
@@ -50,12 +50,13 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 func redeem(ctx context.Context, tx *sql.Tx, r oauth.Redemption) (result oauth.Redeemed, spent bool, err error) {
 	var grantID sql.NullInt64
 	err = tx.QueryRowContext(ctx, `
-		SELECT user_id, scope, sites, grant_id
-		FROM oauth_codes
-		WHERE hash = ?1 AND client_id = ?2
-			AND (redirect_uri = ?3 OR ?3 = '' AND challenge <> '')
-			AND challenge = ?4
-			AND (expires_at > ?5 OR grant_id IS NOT NULL)`,
+		SELECT c.user_id, c.scope, c.sites, c.grant_id
+		FROM oauth_codes c
+		JOIN oauth_users u ON u.id = c.user_id
+		WHERE c.hash = ?1 AND c.client_id = ?2
+			AND (c.redirect_uri = ?3 OR ?3 = '' AND c.challenge <> '')
+			AND c.challenge = ?4
+			AND (c.expires_at > ?5 AND u.disabled_at IS NULL OR c.grant_id IS NOT NULL)`,
 		r.Code[:], r.ClientID, r.RedirectURI, r.Challenge, r.Now.UnixMicro()).
 		Scan(&result.UserID, (*scope)(&result.Scope), (*list[int64])(&result.Sites), &grantID)
 	if err != nil {
@@ -64,15 +65,16 @@ func redeem(ctx context.Context, tx *sql.Tx, r oauth.Redemption) (result oauth.R
 	if grantID.Valid {
 		return oauth.Redeemed{}, true, revokeGrant(ctx, tx, grantID.Int64, r.Now)
 	}
-	result.GrantID, err = issue(ctx, tx, oauth.Issuance{
+	issued, err := issue(ctx, tx, oauth.Issuance{
 		ClientID: r.ClientID, UserID: result.UserID, GrantType: oauth.GrantCode,
 		Scope: result.Scope, Sites: result.Sites,
 		Access: r.Access, Refresh: r.Refresh, Now: r.Now,
-		AccessExpiresAt: r.AccessExpiresAt, RefreshExpiresAt: r.RefreshExpiresAt,
+		AccessExpiresAt: r.AccessExpiresAt, RefreshExpiresAt: r.RefreshExpiresAt, Meter: r.Meter,
 	})
-	if err != nil {
-		return oauth.Redeemed{}, false, err
+	if err != nil || issued.Tally.Outcome != oauth.Issued {
+		return oauth.Redeemed{Tally: issued.Tally}, false, err
 	}
+	result.GrantID, result.Tally = issued.ID, issued.Tally
 	_, err = tx.ExecContext(ctx, `UPDATE oauth_codes SET grant_id = ? WHERE hash = ?`, result.GrantID, r.Code[:])
 	return result, false, err
 }

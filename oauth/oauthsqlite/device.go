@@ -61,7 +61,7 @@ func (s *Store) PollDevice(ctx context.Context, p oauth.DevicePoll) (oauth.Devic
 		return oauth.DeviceState{}, fmt.Errorf("poll device code: %w", errText)
 	}
 	var state oauth.DeviceState
-	err := s.db.Write(ctx, "device "+string(p.Code[:]), func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.Write(ctx, "client "+p.Issuance.ClientID, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
 		state, err = poll(ctx, tx, p)
 		return err
@@ -94,10 +94,14 @@ func poll(ctx context.Context, tx *sql.Tx, p oauth.DevicePoll) (state oauth.Devi
 	case approved:
 		i := p.Issuance
 		i.UserID = answer.Int64
-		state = oauth.DeviceState{Outcome: oauth.DeviceGranted, UserID: i.UserID}
-		if state.GrantID, err = issue(ctx, tx, i); err != nil {
+		new, err := issue(ctx, tx, i)
+		switch {
+		case err != nil:
 			return oauth.DeviceState{}, err
+		case new.Tally.Outcome != oauth.Issued:
+			return oauth.DeviceState{Outcome: oauth.DeviceWithheld, Tally: new.Tally}, nil
 		}
+		state = oauth.DeviceState{Outcome: oauth.DeviceGranted, UserID: i.UserID, GrantID: new.ID, Tally: new.Tally}
 		_, err = tx.ExecContext(ctx, `DELETE FROM oauth_device_codes WHERE hash = ?`, p.Code[:])
 		return state, err
 	}
@@ -115,23 +119,27 @@ func poll(ctx context.Context, tx *sql.Tx, p oauth.DevicePoll) (state oauth.Devi
 
 // IssueImplicit implements oauth.Store. The ticket is kept where those of codes are, with
 // a code that nobody has.
-func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) error {
+func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) (oauth.NewGrant, error) {
 	if !storable(i.GrantType) || !storable(i.Scope...) {
-		return fmt.Errorf("issue token: %w", errText)
+		return oauth.NewGrant{}, fmt.Errorf("issue token: %w", errText)
 	}
 	nobodys := oauth.HashOf(oauth.NewSecret())
+	var new oauth.NewGrant
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx *sql.Tx) error {
-		id, err := issue(ctx, tx, i)
-		if err != nil {
+		var err error
+		if new, err = issue(ctx, tx, i); err != nil || new.Tally.Outcome != oauth.Issued {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, created_at, expires_at, grant_id)
 			VALUES (?, ?, ?, ?, '', '', ?, ?, ?)`,
-			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro(), id); err != nil {
+			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro(), new.ID); err != nil {
 			return err
 		}
 		return note(ctx, tx, changes...)
 	})
-	return refused("issue token", err)
+	if err != nil {
+		return oauth.NewGrant{}, refused("issue token", err)
+	}
+	return new, nil
 }

@@ -42,7 +42,7 @@ func (s *Store) AddUser(ctx context.Context, u oauth.User) (int64, error) {
 	return id, nil
 }
 
-const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only FROM oauth_users`
+const selectUsers = `SELECT id, email, name, password_hash, created_at, operator, app_passwords_only, disabled_at FROM oauth_users`
 
 // UserByEmail implements oauth.Store.
 func (s *Store) UserByEmail(ctx context.Context, email string) (oauth.User, error) {
@@ -65,10 +65,14 @@ func (s *Store) Users(ctx context.Context, after int64, limit int) ([]oauth.User
 
 func scanUser(row scanner) (u oauth.User, err error) {
 	var created int64
-	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &created, &u.Operator, &u.AppPasswordsOnly); err != nil {
+	var disabled sql.NullInt64
+	if err := row.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &created, &u.Operator, &u.AppPasswordsOnly, &disabled); err != nil {
 		return oauth.User{}, err
 	}
 	u.CreatedAt = timeOf(created)
+	if disabled.Valid {
+		u.DisabledAt = timeOf(disabled.Int64)
+	}
 	return u, nil
 }
 
@@ -94,7 +98,7 @@ func insertSession(ctx context.Context, tx *sql.Tx, session oauth.Session) error
 // Session implements oauth.Store.
 func (s *Store) Session(ctx context.Context, session oauth.Hash, now time.Time) (oauth.User, error) {
 	u, err := scanUser(s.db.Read().QueryRowContext(ctx, selectUsers+`
-		WHERE id = (SELECT user_id FROM oauth_sessions WHERE hash = ? AND expires_at > ?)`,
+		WHERE id = (SELECT user_id FROM oauth_sessions WHERE hash = ? AND expires_at > ?) AND disabled_at IS NULL`,
 		session[:], now.UnixMicro()))
 	return u, refused("find session", err)
 }

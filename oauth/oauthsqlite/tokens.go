@@ -3,6 +3,7 @@ package oauthsqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,43 +11,47 @@ import (
 )
 
 // Issue implements oauth.Store.
-func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (int64, error) {
+func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
 	if !storable(i.GrantType) || !storable(i.Scope...) {
-		return 0, fmt.Errorf("issue tokens: %w", errText)
+		return oauth.NewGrant{}, fmt.Errorf("issue tokens: %w", errText)
 	}
-	var id int64
+	var result oauth.NewGrant
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
-		id, err = issue(ctx, tx, i)
+		result, err = issue(ctx, tx, i)
 		return err
 	})
 	if err != nil {
-		return 0, refused("issue tokens", err)
+		return oauth.NewGrant{}, refused("issue tokens", err)
 	}
-	return id, nil
+	return result, nil
 }
 
-// issue inserts a grant with its first tokens.
-func issue(ctx context.Context, tx *sql.Tx, i oauth.Issuance) (id int64, err error) {
+// issue inserts a grant with its first tokens, if the meter lets it.
+func issue(ctx context.Context, tx *sql.Tx, i oauth.Issuance) (result oauth.NewGrant, err error) {
+	result.Tally, err = measure(ctx, tx, request{i.ClientID, i.UserID, i.GrantType, i.Now, i.Meter})
+	if err != nil || result.Tally.Outcome != oauth.Issued {
+		return result, err
+	}
 	now, expires := i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro()
 	if i.Refresh != (oauth.Hash{}) {
 		expires = max(expires, i.RefreshExpiresAt.UnixMicro())
 	}
 	err = tx.QueryRowContext(ctx, `
-		INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?)
+		INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		RETURNING id`,
-		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), list[int64](i.Sites), now, expires).Scan(&id)
+		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), list[int64](i.Sites), now, expires, i.AccessExpiresAt.UnixMicro()).Scan(&result.ID)
 	if err != nil {
-		return 0, err
+		return oauth.NewGrant{}, err
 	}
-	if err := insertAccess(ctx, tx, i.Access, id, now, i.AccessExpiresAt, nil); err != nil {
-		return 0, err
+	if err := insertAccess(ctx, tx, i.Access, result.ID, now, i.AccessExpiresAt, nil); err != nil {
+		return oauth.NewGrant{}, err
 	}
 	if i.Refresh == (oauth.Hash{}) {
-		return id, nil
+		return result, nil
 	}
-	return id, insertRefresh(ctx, tx, i.Refresh, id, now, i.RefreshExpiresAt, nil)
+	return result, insertRefresh(ctx, tx, i.Refresh, result.ID, now, i.RefreshExpiresAt, nil)
 }
 
 func insertAccess(ctx context.Context, tx *sql.Tx, token oauth.Hash, grantID, now int64, expiresAt time.Time, lesser scope) error {
@@ -71,7 +76,7 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 		return oauth.Rotated{}, fmt.Errorf("rotate refresh token: %w", errText)
 	}
 	var result oauth.Rotated
-	err := s.db.Write(ctx, "refresh "+string(r.Old[:]), func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.Write(ctx, "client "+r.ClientID, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
 		result, err = rotate(ctx, tx, r)
 		return err
@@ -95,7 +100,8 @@ func rotate(ctx context.Context, tx *sql.Tx, r oauth.Rotation) (result oauth.Rot
 			coalesce(g.user_id, 0), g.scope, coalesce(t.successor_scope, g.scope)
 		FROM oauth_refresh_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
-		WHERE t.hash = ? AND t.expires_at > ? AND g.client_id = ? AND g.revoked_at IS NULL`,
+		LEFT JOIN oauth_users u ON u.id = g.user_id
+		WHERE t.hash = ? AND t.expires_at > ? AND g.client_id = ? AND g.revoked_at IS NULL AND u.disabled_at IS NULL`,
 		r.Old[:], now, r.ClientID).
 		Scan(&result.GrantID, &predecessor, &usedAt, &nonce, &successorExpiresAt, &successorUsed,
 			&result.UserID, &grantScope, &successorScope)
@@ -103,6 +109,11 @@ func rotate(ctx context.Context, tx *sql.Tx, r oauth.Rotation) (result oauth.Rot
 	case err != nil:
 		return oauth.Rotated{}, err
 	case !usedAt.Valid:
+		result.Tally, err = measure(ctx, tx, request{r.ClientID, result.UserID, oauth.GrantRefresh, r.Now, r.Meter})
+		if err != nil || result.Tally.Outcome != oauth.Issued {
+			result.Outcome = oauth.Withheld
+			return result, err
+		}
 		result.Outcome, result.Nonce, result.ExpiresAt = oauth.Rotate, r.Nonce, timeOf(r.AccessExpiresAt.UnixMicro())
 		result.Scope = r.Scope
 		if r.Scope == nil {
@@ -136,7 +147,9 @@ func succeed(ctx context.Context, tx *sql.Tx, r oauth.Rotation, grantID int64, p
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `
-		UPDATE oauth_grants SET expires_at = max(expires_at, ?, ?) WHERE id = ?`,
+		UPDATE oauth_grants
+		SET expires_at = max(expires_at, ?1, ?2), access_expires_at = max(coalesce(access_expires_at, ?1), ?1)
+		WHERE id = ?3`,
 		access, refresh, grantID); err != nil {
 		return err
 	}
@@ -173,7 +186,7 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE g.revoked_at IS NULL AND c.status <> ?5`,
+		WHERE g.revoked_at IS NULL AND c.status <> ?5 AND u.disabled_at IS NULL`,
 		token[:], now.UnixMicro(), oauth.UseAccess, oauth.UseRefresh, oauth.Deleted).
 		Scan(&t.Use, &t.GrantID, &t.ClientID, &t.UserID, &t.UserEmail, (*scope)(&t.Scope), (*scope)(&registered), &issuedAt, &expiresAt)
 	if err != nil {
@@ -186,15 +199,24 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 
 // Revoke implements oauth.Store.
 func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
-	err := s.db.Write(ctx, "refresh "+string(token[:]), func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `
+	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
+		var grantID int64
+		err := tx.QueryRowContext(ctx, `
 			DELETE FROM oauth_access_tokens AS t
 			WHERE t.hash = ? AND t.expires_at > ? AND EXISTS (
-				SELECT 1 FROM oauth_grants g WHERE g.id = t.grant_id AND g.client_id = ? AND g.revoked_at IS NULL)`,
-			token[:], now.UnixMicro(), clientID); err != nil {
+				SELECT 1 FROM oauth_grants g WHERE g.id = t.grant_id AND g.client_id = ? AND g.revoked_at IS NULL)
+			RETURNING grant_id`,
+			token[:], now.UnixMicro(), clientID).Scan(&grantID)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `
+				UPDATE oauth_grants
+				SET access_expires_at = (SELECT max(t.expires_at) FROM oauth_access_tokens t WHERE t.grant_id = oauth_grants.id)
+				WHERE id = ?`, grantID)
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `
+		_, err = tx.ExecContext(ctx, `
 			UPDATE oauth_grants SET revoked_at = ?1
 			WHERE client_id = ?2 AND revoked_at IS NULL AND id IN (
 				SELECT grant_id FROM oauth_refresh_tokens WHERE hash = ?3 AND expires_at > ?1 AND used_at IS NULL)`,
@@ -208,19 +230,23 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 func (s *Store) Access(ctx context.Context, token oauth.Hash, now time.Time) (a oauth.Access, err error) {
 	var registered oauth.Scope // of the client
 	var expiresAt int64
+	var off bool
 	err = s.db.Read().QueryRowContext(ctx, `
 		SELECT t.grant_id, g.client_id, c.name, coalesce(u.id, 0), coalesce(u.name, ''), coalesce(u.email, ''),
-			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at
+			coalesce(t.scope, g.scope), c.scope, g.sites, t.expires_at, c.status = ?3 AND NOT c.draining
 		FROM oauth_access_tokens t
 		JOIN oauth_grants g ON g.id = t.grant_id
 		JOIN oauth_clients c ON c.id = g.client_id
 		LEFT JOIN oauth_users u ON u.id = g.user_id
-		WHERE t.hash = ? AND t.expires_at > ? AND g.revoked_at IS NULL AND c.status <> ?`,
-		token[:], now.UnixMicro(), oauth.Deleted).
+		WHERE t.hash = ?1 AND t.expires_at > ?2 AND g.revoked_at IS NULL AND u.disabled_at IS NULL AND c.status IN (?3, ?4)`,
+		token[:], now.UnixMicro(), oauth.Off, oauth.Active).
 		Scan(&a.GrantID, &a.ClientID, &a.ClientName, &a.UserID, &a.UserName, &a.UserEmail,
-			(*scope)(&a.Scope), (*scope)(&registered), (*list[int64])(&a.Sites), &expiresAt)
+			(*scope)(&a.Scope), (*scope)(&registered), (*list[int64])(&a.Sites), &expiresAt, &off)
 	if err != nil {
 		return oauth.Access{}, refused("find access token", err)
+	}
+	if off {
+		return oauth.Access{ClientID: a.ClientID}, fmt.Errorf("find access token: %w", oauth.ErrOff)
 	}
 	a.Scope, a.ExpiresAt = a.Scope.And(registered), timeOf(expiresAt)
 	return a, nil
@@ -252,6 +278,8 @@ func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, er
 				ORDER BY g.expires_at LIMIT ?)`,
 			`DELETE FROM oauth_sign_in_failures WHERE id IN (
 				SELECT id FROM oauth_sign_in_failures WHERE failed_at < ? ORDER BY failed_at LIMIT ?)`,
+			`DELETE FROM oauth_spent WHERE hash IN (
+				SELECT hash FROM oauth_spent WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`,
 		} {
 			result, err := tx.ExecContext(ctx, query, before.UnixMicro(), max(0, limit))
 			if err != nil {

@@ -307,14 +307,14 @@ func implicits() map[string]func(*testing.T, *bench) {
 		"gives one token for a consent": func(t *testing.T, b *bench) {
 			c := b.commercial()
 			i, ticket := issuance(b, c), b.hash()
-			require.NoError(t, b.IssueImplicit(t.Context(), ticket, i))
+			require.NoError(t, second(b.IssueImplicit(t.Context(), ticket, i)))
 			access, err := b.Access(t.Context(), i.Access, start())
 			require.NoError(t, err)
 			require.Equal(t, c.OwnerID, access.UserID)
 			require.Equal(t, i.Scope, access.Scope)
 			require.Equal(t, i.Sites, access.Sites)
 			again := issuance(b, c)
-			require.ErrorIs(t, b.IssueImplicit(t.Context(), ticket, again), oauth.ErrExists)
+			require.ErrorIs(t, second(b.IssueImplicit(t.Context(), ticket, again)), oauth.ErrExists)
 			b.noAccess(again.Access, start())
 			b.access(i.Access, start())
 
@@ -322,7 +322,7 @@ func implicits() map[string]func(*testing.T, *bench) {
 			code.Ticket = ticket
 			require.ErrorIs(t, b.AddCode(t.Context(), code), oauth.ErrExists, "nor a code")
 			code = b.code(c)
-			require.ErrorIs(t, b.IssueImplicit(t.Context(), code.Ticket, issuance(b, c)), oauth.ErrExists, "nor after a code")
+			require.ErrorIs(t, second(b.IssueImplicit(t.Context(), code.Ticket, issuance(b, c))), oauth.ErrExists, "nor after a code")
 			r := b.redemption(code, start())
 			r.Code = ticket
 			b.notRedeemed(r, oauth.ErrNotFound)
@@ -331,7 +331,7 @@ func implicits() map[string]func(*testing.T, *bench) {
 			c, ticket := b.commercial(), b.hash()
 			var given atomic.Int32
 			together(20, func(int) {
-				err := b.IssueImplicit(t.Context(), ticket, issuance(b, c))
+				_, err := b.IssueImplicit(t.Context(), ticket, issuance(b, c))
 				if err == nil {
 					given.Add(1)
 				} else if !errors.Is(err, oauth.ErrExists) {
@@ -346,7 +346,7 @@ func implicits() map[string]func(*testing.T, *bench) {
 			noClient.ClientID = "unknown"
 			noUser.UserID += 1000
 			for _, i := range []oauth.Issuance{noClient, noUser} {
-				require.ErrorIs(t, b.IssueImplicit(t.Context(), b.hash(), i), oauth.ErrNotFound)
+				require.ErrorIs(t, second(b.IssueImplicit(t.Context(), b.hash(), i)), oauth.ErrNotFound)
 				b.noAccess(i.Access, start())
 			}
 		},

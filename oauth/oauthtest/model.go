@@ -89,9 +89,9 @@ func (w *walk) issue() {
 	if len(w.m.refresh) > 0 && w.one(4, "own") {
 		i.UserID, i.Refresh = 0, oauth.Hash{}
 	}
-	id, err := w.b.Issue(w.b.t.Context(), i)
-	w.agree(nil, nil, nil, err)
-	w.m.issue(id, i)
+	new, err := w.b.Issue(w.b.t.Context(), i)
+	w.agree(oauth.Tally{}, new.Tally, nil, err)
+	w.m.issue(new.ID, i)
 }
 
 func (w *walk) code() {

@@ -51,8 +51,17 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Requests", requests()},
 		{"Uses", grantUses()},
 		{"AccountContexts", accountContexts()},
+		{"Factors", factors()},
+		{"FactorUses", factorUses()},
+		{"Tries", tries()},
 		{"Failures", failures()},
 		{"Purge", purges()},
+		{"Wasteful", wasteful()},
+		{"Switch", switches()},
+		{"Episode", episodes()},
+		{"Interventions", interventions()},
+		{"Condense", condensations()},
+		{"Disabled", disablings()},
 		{"Context", contexts()},
 		{"Model", map[string]func(*testing.T, *bench){"agrees": model}},
 	} {
@@ -246,9 +255,9 @@ func (b *bench) issueOwn() family {
 
 func (b *bench) issues(i oauth.Issuance) family {
 	b.t.Helper()
-	id, err := b.Issue(b.t.Context(), i)
+	new, err := b.Issue(b.t.Context(), i)
 	require.NoError(b.t, err)
-	return family{i, id}
+	return family{i, new.ID}
 }
 
 // rotation asks to spend old, one of f's refresh tokens, for a new pair.
@@ -379,7 +388,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 			pending.Status = oauth.Pending
 			require.NoError(t, b.AddClient(t.Context(), pending))
 			pending = b.hasClient(pending)
-			code := b.code(pending)
+			code := b.code(b.commercial())
 			before := b.counts()
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -394,6 +403,26 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"RemoveSecret": func() error {
 					return b.RemoveSecret(ctx, pending.ID, pending.Secrets[0].ID)
 				},
+				"SwitchOff": func() error {
+					_, err := b.SwitchOff(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
+					return err
+				},
+				"Reactivate": func() error {
+					_, err := b.Reactivate(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
+					return err
+				},
+				"OffBy":     func() error { _, err := b.OffBy(ctx, f.ClientID); return err },
+				"Verdicts":  func() error { _, err := b.Verdicts(ctx, f.ClientID, 0, 1); return err },
+				"SetLimits": func() error { return b.SetLimits(ctx, f.ClientID, &oauth.Limits{Hour: 1}) },
+				"LimitsOf":  func() error { _, err := b.LimitsOf(ctx, f.ClientID); return err },
+				"IssuanceMinutes": func() error {
+					_, err := b.IssuanceMinutes(ctx, start(), "", 1)
+					return err
+				},
+				"IssuanceOf":    func() error { _, err := b.IssuanceOf(ctx, f.ClientID, start(), time.Hour); return err },
+				"Standing":      func() error { _, err := b.Standing(ctx, f.ClientID, start()); return err },
+				"Condense":      func() error { _, err := b.Condense(ctx, start(), start(), 1); return err },
+				"SetDisabled":   func() error { return b.SetDisabled(ctx, f.UserID, true, start()) },
 				"TouchSecret":   func() error { return b.TouchSecret(ctx, pending.Secrets[0].ID, start()) },
 				"Client":        func() error { _, err := b.Client(ctx, f.ClientID); return err },
 				"Clients":       func() error { _, err := b.Clients(ctx, "", 1); return err },
@@ -408,7 +437,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"DeviceClient":  func() error { return second(b.DeviceClient(ctx, b.hash(), start())) },
 				"AnswerDevice":  func() error { return b.AnswerDevice(ctx, oauth.DeviceAnswer{UserCode: b.hash()}) },
 				"PollDevice":    func() error { return second(b.PollDevice(ctx, b.poll(b.newDeviceCode(pending), start()))) },
-				"IssueImplicit": func() error { return b.IssueImplicit(ctx, b.hash(), b.again(f)) },
+				"IssueImplicit": func() error { return second(b.IssueImplicit(ctx, b.hash(), b.again(f))) },
 				"AddCode":       func() error { return b.AddCode(ctx, b.newCode(pending)) },
 				"Redeem":        func() error { _, err := b.Redeem(ctx, b.redemption(code, start())); return err },
 				"Rotate":        func() error { _, err := b.Rotate(ctx, b.rotation(f, f.Refresh, start())); return err },
@@ -421,6 +450,25 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"Failures":      func() error { _, err := b.Failures(ctx, b.hash(), start()); return err },
 				"AddFailure":    func() error { _, err := b.AddFailure(ctx, b.hash(), start(), start()); return err },
 				"Purge":         func() error { _, err := b.Purge(ctx, start().Add(100*refreshLife), 100); return err },
+
+				"Factors": func() error { _, err := b.Factors(ctx, f.UserID); return err },
+				"AddTOTP": func() error { _, err := b.AddTOTP(ctx, b.newTOTP(f.UserID), nil, oauth.Change{}); return err },
+				"AddPasskey": func() error {
+					_, err := b.AddPasskey(ctx, b.newPasskey(f.UserID), 9, b.spent(), nil, oauth.Change{})
+					return err
+				},
+				"RemoveTOTP":       func() error { return b.RemoveTOTP(ctx, f.UserID, oauth.Change{}) },
+				"RemovePasskey":    func() error { return b.RemovePasskey(ctx, f.UserID, 1, oauth.Change{}) },
+				"RemoveFactors":    func() error { _, err := b.RemoveFactors(ctx, f.UserID, oauth.Change{}); return err },
+				"SetRecoveryCodes": func() error { return b.SetRecoveryCodes(ctx, f.UserID, nil, oauth.Change{}) },
+				"Passkey":          func() error { _, err := b.Passkey(ctx, []byte("id")); return err },
+				"AddTry":           func() error { _, _, err := b.AddTry(ctx, b.hash(), start(), start(), 1); return err },
+				"UseTOTP":          func() error { return b.UseTOTP(ctx, f.UserID, 1, 1, b.spent(), start()) },
+				"UsePasskey":       func() error { return b.UsePasskey(ctx, oauth.Passkey{ID: 1, UserID: f.UserID}, b.spent(), start()) },
+				"UseRecoveryCode": func() error {
+					_, err := b.UseRecoveryCode(ctx, f.UserID, b.hash(), b.spent(), oauth.Change{})
+					return err
+				},
 			} {
 				err := call()
 				require.ErrorIs(t, err, context.Canceled, name)

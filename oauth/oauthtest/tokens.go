@@ -96,12 +96,12 @@ func accesses() map[string]func(*testing.T, *bench) {
 			other := b.user()
 			i := b.again(b.issueTo(c, start()))
 			i.UserID = other.ID // the client's owner and the token's user are two things
-			id, err := b.Issue(t.Context(), i)
+			new, err := b.Issue(t.Context(), i)
 			require.NoError(t, err)
 			got, err := b.Access(t.Context(), i.Access, start())
 			require.NoError(t, err)
 			equal(t, oauth.Access{
-				GrantID: id, ClientID: c.ID, ClientName: c.Name,
+				GrantID: new.ID, ClientID: c.ID, ClientName: c.Name,
 				UserID: other.ID, UserName: other.Name, UserEmail: other.Email, ExpiresAt: asStored(i.AccessExpiresAt),
 			}, got)
 		},

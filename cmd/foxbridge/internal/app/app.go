@@ -31,7 +31,7 @@ type Options struct {
 	Registry *prometheus.Registry // the App's own: it takes the names of its metrics
 	Version  string               // of the program, for the metrics
 	Now      func() time.Time     // the clock; nil: time.Now
-	Switcher Switcher             // what alerts switch applications by; required with an alert-token
+	Switcher Switcher             // what alerts switch applications by; nil: the record's own
 }
 
 // App is a bridge. Start it once; Stop it always.
@@ -74,9 +74,6 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.AlertToken != "" && o.Switcher == nil {
-		return nil, errors.New("alert-token: nothing switches applications")
-	}
 	m, err := newMetrics(o, cfg.IssuanceSeries)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -96,7 +93,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	}
 	a.onStop(a.limits.close)
 	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: issuance{m}, devices: m, commits: m.Committed},
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: authorizationObserver{m, o.Logger}, devices: m, commits: m.Committed},
 		limits: a.limits, now: now, log: o.Logger,
 	})
 	if err != nil {
@@ -161,6 +158,9 @@ func (a *App) connect(o Options, now func() time.Time) error {
 
 // alerts receives those of Alertmanager; nil if there is no alert-token.
 func (a *App) alerts(s Switcher) http.Handler {
+	if s == nil {
+		s = recordSwitcher{a.record.OAuth}
+	}
 	if a.cfg.AlertToken == "" {
 		return nil
 	}

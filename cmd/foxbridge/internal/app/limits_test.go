@@ -484,9 +484,9 @@ func TestStrangersAreCountedByAddress(t *testing.T) {
 // session signs Alice in, and gives her cookie.
 func (f *front) session() string {
 	f.t.Helper()
-	_, secret, err := f.record.OAuth.SignIn(f.t.Context(), aliceEmail, alicePassword, netip.MustParseAddr(stranger))
+	in, err := f.record.OAuth.SignIn(f.t.Context(), aliceEmail, alicePassword, netip.MustParseAddr(stranger))
 	require.NoError(f.t, err)
-	return "foxbridge-session=" + secret
+	return "foxbridge-session=" + in.Secret
 }
 
 // broken is a store of limits that gives no answer.

@@ -128,13 +128,44 @@ scrape_configs: [{job_name: foxbridge, static_configs: [{targets: [%q]}]}]
 	}, 10*time.Second, 20*time.Millisecond)
 }
 
-// An alert-token is of no use to a process that switches nothing: it does not start.
-func TestAlertTokenNeedsASwitcher(t *testing.T) {
+// Without another Switcher an alert switches the application of the record.
+func TestAnAlertSwitchesTheApplication(t *testing.T) {
 	t.Parallel()
 	cfg := settings(t)
 	cfg.AlertToken = "a-token-of-the-test"
-	_, _, err := newBridge(t, cfg)
-	require.EqualError(t, err, "alert-token: nothing switches applications")
+	b := startBridge(t, cfg)
+	h := b.furnish(t)
+	clients, err := b.Record().OAuth.Clients(t.Context(), "", 10)
+	require.NoError(t, err)
+	send := func(fingerprint, action string) (int, string) {
+		t.Helper()
+		body := `{"version":"4","alerts":[{"status":"firing","startsAt":"2026-03-01T12:00:00Z","fingerprint":"` + fingerprint + `",` +
+			`"labels":{"alertname":"Flood","client_id":"` + clients[0].ID + `","action":"` + action + `"},"annotations":{"summary":"It floods."}}]}`
+		r, err := http.NewRequest(http.MethodPost, b.operator("/alerts"), strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+cfg.AlertToken)
+		status, _, answer := b.do(t, r)
+		return status, answer
+	}
+	for _, step := range []struct {
+		fingerprint, action, result string
+		status                      int // of the API
+	}{
+		{"a1", "deactivate", "switched", http.StatusUnauthorized},
+		{"a1", "deactivate", "unchanged", http.StatusUnauthorized},
+		{"a2", "reactivate", "switched", http.StatusOK},
+		{"a1", "deactivate", "unchanged", http.StatusOK}, // it was carried out before
+	} {
+		status, answer := send(step.fingerprint, step.action)
+		require.Equal(t, http.StatusOK, status, answer)
+		require.Contains(t, answer, `"result":"`+step.result+`"`)
+		status, answer = b.get(t, b.url("/v2/client/site/items?access_token="+h.token))
+		require.Equal(t, step.status, status, answer)
+		if status == http.StatusUnauthorized {
+			require.Contains(t, answer, `"by":"alert"`)
+			require.Contains(t, answer, `"reason":"alert Flood: It floods."`)
+		}
+	}
 }
 
 // Applications that nobody registered, and a stranger who knows the client_id of one but

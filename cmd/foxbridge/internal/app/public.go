@@ -82,6 +82,7 @@ func callerBy(authorization *oauthhttp.Handler) func(*http.Request) (devices.Cal
 				Status: oauthhttp.BearerStatus(refusal), Code: refusal.Code,
 				Description: refusal.Description, Challenge: authorization.WWWAuthenticate(refusal),
 				RetryAfter: refusal.RetryAfter,
+				URI:        refusal.URI, Explanation: oauthhttp.Explain(refusal),
 			}
 		}
 		if err != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
 	"github.com/foxbridge/foxbridge/internal/groupcommit"
-	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthpgx"
 	"github.com/foxbridge/foxbridge/oauth/oauthsqlite"
@@ -69,22 +68,23 @@ type observers struct {
 	commits groupcommit.Observe
 }
 
-// issuance counts tokens of which nobody says yet whether they are wasteful.
-type issuance struct{ *metrics.Metrics }
-
-// TokenIssued implements oauth.Observer.
-func (i issuance) TokenIssued(clientID, grant string) { i.Metrics.TokenIssued(clientID, grant, false) }
-
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
-	issuer string // empty: nobody is authorized by this process
-	tell   observers
-	limits *limits // nil: there are none
-	now    func() time.Time
-	log    *slog.Logger
+	issuer  string // empty: nobody is authorized by this process
+	sealKey []byte // nil: as oauth.Options has it
+	tell    observers
+	limits  *limits // nil: there are none
+	now     func() time.Time
+	log     *slog.Logger
 }
 
 func openRecord(ctx context.Context, cfg config.Config, o recordOptions) (*Record, error) {
+	if o.issuer != "" { // an administrator's command seals nothing
+		var err error
+		if o.sealKey, err = sealKey(cfg, o.log); err != nil {
+			return nil, err
+		}
+	}
 	db, err := openDatabase(ctx, cfg, o.tell.commits)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,9 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	}
 	authorization, err := oauth.New(oauth.Options{
 		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
-		Issuer: o.issuer, Scopes: devices.Scopes(),
+		Issuer: o.issuer, Scopes: devices.Scopes(), SealKey: o.sealKey,
+		Mode: oauth.Mode(cfg.IssuanceMode), Lever: oauth.Lever(cfg.IssuanceLever),
+		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay},
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -37,8 +38,9 @@ type Config struct {
 	MQTT      string `key:"mqtt" default:"127.0.0.1:1883" format:"address" doc:"Address at which HomeControl units connect by MQTT over TCP, as host:port."`
 	Operator  string `key:"operator" default:"127.0.0.1:9464" format:"address" doc:"Address of the operator's listener, as host:port: /metrics, /healthz, /readyz and, if switched on, pprof. But for /alerts, which is there with an alert-token alone, it asks for no credentials, so keep it off public networks."`
 
-	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database; it is created with mode 0700. Not used with PostgreSQL."`
+	DataDir     string `key:"data-dir" default:"./data" format:"path" doc:"Directory of the SQLite database and of seal.key; it is created with mode 0700. With PostgreSQL and seal-key it is not used."`
 	DatabaseURL string `key:"database-url" format:"dsn" secret:"true" doc:"Where the record is kept. Empty means foxbridge.db in the data directory; sqlite:PATH is another SQLite file; postgres://USER:PASSWORD@HOST/NAME is PostgreSQL. A SQLite database is migrated at start, a PostgreSQL database by the command migrate."`
+	SealKey     string `key:"seal-key" format:"seal-key" secret:"true" doc:"Key that encrypts what must be read back, such as the secrets of authenticator apps: 64 hex digits, the same for all bridges of a database. Empty means that one is drawn once and kept as seal.key in the data directory. Without it authenticator apps have to be set up anew, so keep a copy of it, apart from those of the database."`
 
 	BridgeID    string        `key:"bridge-id" default:"bridge" format:"bridge-id" doc:"Name of this process in the topics at which units answer: 1 to 32 of a-z, 0-9 and -. Processes that share a broker need different names."`
 	CommandWait time.Duration `key:"command-wait" default:"8s" min:"1s" max:"9s" doc:"How long an HTTP request waits for the unit's own acknowledgement before it is answered 504. Widespread clients give up after 10s."`
@@ -63,6 +65,10 @@ type Config struct {
 	PasswordWorkers int `key:"password-workers" default:"0" min:"0" max:"256" doc:"How many passwords are hashed at the same time; each takes 19 MiB and one processor. 0 means half the processors, and at least one."`
 	PasswordQueue   int `key:"password-queue" default:"64" min:"1" max:"10000" doc:"How many sign-ins may wait for a password worker before the next is answered 503."`
 
+	IssuanceMode   string `key:"issuance-mode" default:"enforce" oneof:"enforce shadow off" doc:"What is done about wasteful access tokens: one is wasteful if the same application and person held another one with more than five minutes left when it was issued. enforce switches a personal application off when it asks for more of them than it is allowed; shadow counts and records what enforce would have done; off does not count."`
+	IssuanceLever  string `key:"issuance-lever" default:"off" oneof:"off drain" doc:"How an application is switched off. Either way it gets no new tokens; with off its live ones are refused at once, with drain its access tokens work until they expire."`
+	IssuanceHour   int    `key:"issuance-hour" default:"20" min:"0" max:"1000000" doc:"How many wasteful access tokens a personal application is issued in a rolling hour; it is switched off when it asks for another one. 0 means no limit. foxbridge app limits gives one application its own."`
+	IssuanceDay    int    `key:"issuance-day" default:"100" min:"0" max:"1000000" doc:"The same for a rolling day."`
 	IssuanceSeries int    `key:"issuance-series" default:"200" min:"1" max:"10000" doc:"How many applications, the busiest ones, have series of their own in the metrics of issued tokens; the rest are summed as client_id other."`
 	AlertToken     string `key:"alert-token" default:"" format:"bearer" secret:"true" doc:"What Alertmanager's webhook has to show as its bearer token at /alerts on the operator's listener, where an alert switches an application off or on: 16 to 200 letters, digits and -._~+/. Empty means that there is no such path."`
 
@@ -222,6 +228,10 @@ func checkFormat(format string, v reflect.Value) error {
 		}
 	case "public-url":
 		return checkPublicURL(v.String())
+	case "seal-key":
+		if _, err := (Config{SealKey: v.String()}).SealKeyBytes(); err != nil {
+			return err
+		}
 	case "networks":
 		if _, err := parseNetworks(v.String()); err != nil {
 			return err
@@ -302,6 +312,21 @@ func parseNetworks(list string) ([]netip.Prefix, error) {
 		networks = append(networks, network.Masked())
 	}
 	return networks, nil
+}
+
+// sealKeySize is the length of SealKey in bytes.
+const sealKeySize = 32
+
+// SealKeyBytes reads SealKey; nil if it is empty. The error does not repeat it.
+func (c Config) SealKeyBytes() ([]byte, error) {
+	if c.SealKey == "" {
+		return nil, nil
+	}
+	key, err := hex.DecodeString(c.SealKey)
+	if err != nil || len(key) != sealKeySize {
+		return nil, errors.New("the value is not 64 hex digits")
+	}
+	return key, nil
 }
 
 func isPath(s string) bool { return s != "" && !strings.ContainsRune(s, 0) }

@@ -54,7 +54,8 @@ func TestDefaultsAreValid(t *testing.T) {
 		HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", Operator: "127.0.0.1:9464",
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
 		LaneDepth: 16, LimitAPI: 1200, LimitCommands: 120, LimitAlarm: 30, LimitTokenPersonal: 1200, LimitTokenCommercial: 12_000,
-		LimitAddress: 600, PasswordQueue: 64, IssuanceSeries: 200, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		LimitAddress: 600, PasswordQueue: 64,
+		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, IssuanceSeries: 200, HTTPConnections: 10_000, MQTTConnections: 10_000,
 		ScenarioTolerance:   2 * time.Minute,
 		MeasurementInterval: time.Minute, MeasurementRaw: 14 * 24 * time.Hour, MeasurementKeep: 365 * 24 * time.Hour, HistoryKeep: 365 * 24 * time.Hour,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
@@ -169,6 +170,8 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"proxies that are no networks":     {source{args: []string{"--trusted-proxies=10.0.0.0/8,proxy"}}, "--trusted-proxies"},
 		"postgres that is no URL":          {source{args: []string{"--database-url=postgres://u:p@w@h:x/db"}}, "--database-url: the value is neither"},
 		"file that is not there":           {source{args: []string{"--config=/nowhere/x.yaml"}}, "/nowhere/x.yaml"},
+		"seal key that is short":           {source{args: []string{"--seal-key=0123"}}, "--seal-key: the value is not 64 hex digits"},
+		"seal key that is no hex":          {source{args: []string{"--seal-key=" + strings.Repeat("x", 64)}}, "--seal-key: the value is not 64 hex digits"},
 		"secret file that is not there":    {source{args: []string{"--database-url-file=/nowhere/x"}}, "--database-url-file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,6 +180,15 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 			require.ErrorContains(t, err, tc.want)
 		})
 	}
+}
+
+// off is a word in a file, and not YAML's false.
+func TestOffIsAWord(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, source{file: "issuance-mode: off\nissuance-lever: off\n"})
+	require.NoError(t, err)
+	require.NoError(t, c.Validate())
+	require.Equal(t, "off", c.IssuanceMode)
 }
 
 func TestClientsVariablesAreTolerated(t *testing.T) {

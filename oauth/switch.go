@@ -1,0 +1,292 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What an owner may do alone: this many reactivations in this time, then it takes an
+// operator.
+const (
+	OwnReactivations       = 2
+	OwnReactivationsWithin = 30 * 24 * time.Hour
+)
+
+const (
+	reasonMax  = 500 // characters
+	keyMax     = 200 // bytes
+	rulingsMax = 200 // that are listed at once
+)
+
+// withheld is the refusal of a request that a tally decided against; nil of one that
+// was granted.
+func (s *Service) withheld(ctx context.Context, c Client, t Tally) error {
+	switch t.Outcome {
+	case Issued:
+		return nil
+	case SwitchedOff, AlreadyOff:
+		err := s.off(ctx, c.ID, CodeUnauthorizedClient)
+		if refusal, is := errors.AsType[*Error](err); is {
+			refusal.Waste = wasteOf(t, s.now())
+			if t.Outcome == SwitchedOff {
+				refusal.Reason = "application switched off"
+			}
+		}
+		return err
+	default:
+		return notActive()
+	}
+}
+
+// off is the refusal of what an application asks that is switched off, with the
+// reason and the way back.
+func (s *Service) off(ctx context.Context, clientID, code string) error {
+	refusal := &Error{Code: code, Description: "The application is switched off", Reason: "application off"}
+	if s.opts.Issuer != "" {
+		refusal.URI = s.opts.Issuer + "/dev/apps/" + clientID
+	}
+	by, err := s.opts.Store.OffBy(ctx, clientID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return refusal // it was reactivated meanwhile
+	case err != nil:
+		return fmt.Errorf("find why client %s is off: %w", clientID, err)
+	}
+	refusal.Explanation = explain(by)
+	refusal.Description = refusal.Explanation.sentence()
+	return refusal
+}
+
+func explain(by Ruling) *Explanation {
+	e := &Explanation{Actor: by.Actor, At: by.At, Reason: by.Reason}
+	switch by.Actor {
+	case ByPolicy:
+		e.Rule, e.Window, e.Used, e.Allowed, e.First, e.Last = by.Rule, by.Rule.Window(), by.Used, by.Allowed, by.First, by.At
+		e.Advice = "Keep the access token and use it until the API answers 401; only then ask for a new one with the refresh token. The owner can reactivate the application on its page."
+	case ByAlert:
+		e.Advice = "The owner sees the reason on the page of the application, and can reactivate it there."
+	default:
+		e.Advice = "The owner sees the reason on the page of the application; an operator can reactivate it."
+	}
+	return e
+}
+
+// sentence is the explanation as an error_description.
+func (e *Explanation) sentence() string {
+	if e.Rule == "" {
+		return "The application is switched off, since " + e.At.UTC().Format(time.RFC3339) + ". " + e.Advice
+	}
+	return fmt.Sprintf("The application is switched off: it asked for %d wasteful access tokens within one %s, from %s to %s, where %d are allowed. "+
+		"A token is wasteful while another one of the application and the person has more than 5 minutes left. %s",
+		e.Used, e.Rule, e.First.UTC().Format(time.RFC3339), e.Last.UTC().Truncate(time.Second).Format(time.RFC3339), e.Allowed, e.Advice)
+}
+
+// SwitchOff switches an application off, for good reason: 1 to 500 characters. Under
+// one key, if it is not empty, that is done once. It reports whether anything changed:
+// not if the application is off already, unless an operator asks, who then is the one
+// to reactivate it. An application that is not in use is a *FieldError.
+func (s *Service) SwitchOff(ctx context.Context, clientID string, by Actor, key, reason string) (bool, error) {
+	i, err := s.intervention(clientID, by, key, reason)
+	if err != nil {
+		return false, err
+	}
+	if i.Reason == "" {
+		return false, &FieldError{Field: "reason", Problem: "is empty"}
+	}
+	did, err := s.opts.Store.SwitchOff(ctx, i)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, &FieldError{Field: "client_id", Problem: "names no application that is in use", Err: err}
+	case err != nil:
+		return false, fmt.Errorf("switch client %s off: %w", clientID, err)
+	}
+	if did {
+		s.opts.Observer.Switched(clientID, true, string(by))
+	}
+	return did, nil
+}
+
+// Reactivate lets an application that is off be used again. The reason may be empty;
+// the key is as for SwitchOff. It reports whether this call did it. An application
+// that is not there is a *FieldError.
+func (s *Service) Reactivate(ctx context.Context, clientID string, by Actor, key, reason string) (bool, error) {
+	i, err := s.intervention(clientID, by, key, reason)
+	if err != nil {
+		return false, err
+	}
+	return s.reactivate(ctx, i)
+}
+
+// ReactivateOwn is Reactivate for an application of the owner; any other is
+// ErrNotFound. After OwnReactivations within OwnReactivationsWithin, and if an operator
+// has switched it off, it is a *FieldError with the cause ErrOperatorOnly.
+func (s *Service) ReactivateOwn(ctx context.Context, ownerID int64, clientID, key string) (bool, error) {
+	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
+		return false, err
+	}
+	i, err := s.intervention(clientID, ByOwner, key, "")
+	if err != nil {
+		return false, err
+	}
+	i.OwnMax, i.OwnWindow = OwnReactivations, OwnReactivationsWithin
+	return s.reactivate(ctx, i)
+}
+
+func (s *Service) reactivate(ctx context.Context, i Intervention) (bool, error) {
+	did, err := s.opts.Store.Reactivate(ctx, i)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, &FieldError{Field: "client_id", Problem: "names no application", Err: err}
+	case errors.Is(err, ErrOperatorOnly):
+		return false, &FieldError{Field: "client_id", Problem: "names an application that only an operator may reactivate", Err: err}
+	case err != nil:
+		return false, fmt.Errorf("reactivate client %s: %w", i.ClientID, err)
+	}
+	if did {
+		s.opts.Observer.Switched(i.ClientID, false, string(i.Actor))
+	}
+	return did, nil
+}
+
+func (s *Service) intervention(clientID string, by Actor, key, reason string) (Intervention, error) {
+	reason = strings.TrimSpace(reason)
+	switch {
+	case !isHex(clientID, clientIDDigits):
+		return Intervention{}, &FieldError{Field: "client_id", Problem: "is malformed"}
+	case !utf8.ValidString(reason) || utf8.RuneCountInString(reason) > reasonMax || strings.ContainsFunc(reason, isForbidden):
+		return Intervention{}, &FieldError{Field: "reason", Problem: "is not text of at most 500 characters"}
+	case !utf8.ValidString(key) || len(key) > keyMax || strings.ContainsFunc(key, unicode.IsControl):
+		return Intervention{}, &FieldError{Field: "key", Problem: "is not text of at most 200 bytes"}
+	}
+	return Intervention{ClientID: clientID, Actor: by, Key: key, Reason: reason, Lever: s.opts.Lever, Now: s.now()}, nil
+}
+
+// Verdicts lists what was decided about an application, the newest first, those with
+// an ID below before (0: from the newest on), 200 at the most.
+func (s *Service) Verdicts(ctx context.Context, clientID string, before int64) ([]Ruling, error) {
+	if !isHex(clientID, clientIDDigits) {
+		return nil, &FieldError{Field: "client_id", Problem: "is malformed"}
+	}
+	rulings, err := s.opts.Store.Verdicts(ctx, clientID, before, rulingsMax)
+	if err != nil {
+		return nil, fmt.Errorf("list verdicts on client %s: %w", clientID, err)
+	}
+	return rulings, nil
+}
+
+// OffBy finds the ruling by which an application is off, or is ErrNotFound.
+func (s *Service) OffBy(ctx context.Context, clientID string) (Ruling, error) {
+	by, err := s.opts.Store.OffBy(ctx, clientID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Ruling{}, fmt.Errorf("find why client %s is off: %w", clientID, err)
+	}
+	return by, err
+}
+
+func (l Limits) valid() bool {
+	return l.Hour >= 0 && l.Hour <= limitMax && l.Day >= 0 && l.Day <= limitMax
+}
+
+// SetLimits gives a personal application limits of its own, or, for nil, the ordinary
+// ones. Numbers not within 0 and 1,000,000 are a *FieldError, and so is an application
+// that is none or not a personal one.
+func (s *Service) SetLimits(ctx context.Context, clientID string, l *Limits) error {
+	if l != nil && !l.valid() {
+		return &FieldError{Field: "limit", Problem: "is not within 0 and 1000000"}
+	}
+	err := s.opts.Store.SetLimits(ctx, clientID, l)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return &FieldError{Field: "client_id", Problem: "names no personal application", Err: err}
+	case err != nil:
+		return fmt.Errorf("set limits of client %s: %w", clientID, err)
+	}
+	return nil
+}
+
+// LimitsOf gives the limits in force for a personal application, and whether they are
+// its own. An application that is not there is a *FieldError.
+func (s *Service) LimitsOf(ctx context.Context, clientID string) (l Limits, own bool, err error) {
+	found, err := s.opts.Store.LimitsOf(ctx, clientID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Limits{}, false, &FieldError{Field: "client_id", Problem: "names no application", Err: err}
+	case err != nil:
+		return Limits{}, false, fmt.Errorf("find limits of client %s: %w", clientID, err)
+	case found != nil:
+		return *found, true, nil
+	}
+	return *s.opts.Limits, false, nil
+}
+
+// Issuance sums up what an application was issued in the time until now, for each
+// step of it; see Ledger.IssuanceOf.
+func (s *Service) Issuance(ctx context.Context, clientID string, last, step time.Duration) ([]Issuances, error) {
+	all, err := s.opts.Store.IssuanceOf(ctx, clientID, s.now().Add(-last), step)
+	if err != nil {
+		return nil, fmt.Errorf("list issuance of client %s: %w", clientID, err)
+	}
+	return all, nil
+}
+
+// IssuanceMinutes lists what applications were issued in the time until now, for
+// those that come after one by ID; see Ledger.IssuanceMinutes.
+func (s *Service) IssuanceMinutes(ctx context.Context, last time.Duration, afterClient string, clients int) ([]IssuanceMinute, error) {
+	all, err := s.opts.Store.IssuanceMinutes(ctx, s.now().Add(-last), afterClient, clients)
+	if err != nil {
+		return nil, fmt.Errorf("list issuance: %w", err)
+	}
+	return all, nil
+}
+
+// Standing gives the wasteful tokens that count against an application now.
+func (s *Service) Standing(ctx context.Context, clientID string) (Counts, error) {
+	c, err := s.opts.Store.Standing(ctx, clientID, s.now())
+	if err != nil {
+		return Counts{}, fmt.Errorf("count wasteful tokens of client %s: %w", clientID, err)
+	}
+	return c, nil
+}
+
+// DisableUser disables the account with this email: its sessions, codes and tokens
+// are refused, and so are its personal applications. EnableUser brings back what has
+// not expired until then. An account that is not there is a *FieldError.
+func (s *Service) DisableUser(ctx context.Context, email string) error {
+	return s.setDisabled(ctx, email, true)
+}
+
+// EnableUser undoes DisableUser.
+func (s *Service) EnableUser(ctx context.Context, email string) error {
+	return s.setDisabled(ctx, email, false)
+}
+
+func (s *Service) setDisabled(ctx context.Context, email string, disabled bool) error {
+	u, err := s.accountOf(ctx, email)
+	if err != nil {
+		return err
+	}
+	if err := s.opts.Store.SetDisabled(ctx, u.ID, disabled, s.now()); err != nil {
+		return fmt.Errorf("disable or enable user %d: %w", u.ID, err)
+	}
+	return nil
+}
+
+func (s *Service) accountOf(ctx context.Context, email string) (User, error) {
+	email, ok := NormalizeEmail(email)
+	if !ok {
+		return User{}, &FieldError{Field: "email", Problem: "is not an e-mail address"}
+	}
+	u, err := s.opts.Store.UserByEmail(ctx, email)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return User{}, &FieldError{Field: "email", Problem: "has no account", Err: err}
+	case err != nil:
+		return User{}, fmt.Errorf("find user: %w", err)
+	}
+	return u, nil
+}
