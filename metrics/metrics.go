@@ -3,8 +3,6 @@
 //
 // Labels are bounded: routes are templates, reasons and outcomes are fixed phrases,
 // and a client_id is that of one of the busiest applications; see Options.Series.
-//
-// The issuance policy is here too, as a pure function of counts and limits: Judge.
 package metrics
 
 import (
@@ -37,6 +35,7 @@ type Metrics struct {
 	limitUnanswered prometheus.Counter
 
 	commands        *prometheus.CounterVec
+	scenarios       *prometheus.CounterVec
 	acknowledgement *prometheus.HistogramVec
 
 	linkUp   prometheus.Gauge
@@ -98,6 +97,10 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 			Namespace: namespace, Name: "commands_total",
 			Help: "Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.",
 		}, []string{"kind", "operation", "outcome"}),
+		scenarios: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "scenarios_total",
+			Help: "Occurrences of scenarios that run by themselves, by type and by what became of them. One that ran may have commands that were not done.",
+		}, []string{"type", "outcome"}),
 		acknowledgement: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "command_acknowledgement_seconds", Buckets: latency,
 			Help: "Time from a command's acceptance to the unit's own acknowledgement.",
@@ -122,7 +125,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 	}
 	return m, m.register(
 		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered,
-		m.commands, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
+		m.commands, m.scenarios, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
 
@@ -196,17 +199,15 @@ func (m *Metrics) TokenIssued(clientID, grant string, wasteful bool) {
 	m.fleet.issued(clientID, grant, wasteful)
 }
 
-// Judged counts a verdict of the issuance policy, unless it is Fine. kind is that of
-// the application; shadow says that no answer was changed.
-func (m *Metrics) Judged(kind string, j Judgement, shadow bool) {
-	if j.Verdict == Fine {
-		return
-	}
+// Judged counts a verdict of the issuance policy other than fine. kind is that of the
+// application, rule the one that came nearest to its limit; shadow says that no answer
+// was changed. All are fixed phrases.
+func (m *Metrics) Judged(kind, verdict, rule string, shadow bool) {
 	mode := "enforced"
 	if shadow {
 		mode = "shadow"
 	}
-	m.verdicts.WithLabelValues(kind, string(j.Verdict), j.Rule, mode).Inc()
+	m.verdicts.WithLabelValues(kind, verdict, rule, mode).Inc()
 }
 
 // Switched counts an application that was switched off, or on again. by is a fixed
@@ -237,6 +238,12 @@ func (m *Metrics) LimitUnanswered() { m.limitUnanswered.Inc() }
 // CommandFinished counts an outcome of a command.
 func (m *Metrics) CommandFinished(kind, operation, outcome string) {
 	m.commands.WithLabelValues(kind, operation, outcome).Inc()
+}
+
+// ScenarioEnded counts what became of an occurrence of a scenario that runs by itself. Both
+// are fixed phrases.
+func (m *Metrics) ScenarioEnded(kind, outcome string) {
+	m.scenarios.WithLabelValues(kind, outcome).Inc()
 }
 
 // CommandAcknowledged times a unit's acknowledgement from the command's acceptance.

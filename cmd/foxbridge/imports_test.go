@@ -23,6 +23,7 @@ func arrows() map[string][]string {
 		"cmd/foxbridge/internal/app":    {"*"},
 		"cmd/foxbridge/internal/apidoc": {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/foxbridge/internal/config": nil,
+		"cmd/foxbridge/internal/policy": {"oauth"},
 		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":          nil,
 

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/mqtt"
 	"github.com/foxbridge/foxbridge/mqtt/broker"
@@ -30,7 +31,6 @@ type Options struct {
 	Registry *prometheus.Registry // the App's own: it takes the names of its metrics
 	Version  string               // of the program, for the metrics
 	Now      func() time.Time     // the clock; nil: time.Now
-	Switcher Switcher             // what alerts switch applications by; nil: the record's own
 }
 
 // App is a bridge. Start it once; Stop it always.
@@ -43,6 +43,7 @@ type App struct {
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
 	link     *mqtt.Link
+	engine   *devices.Engine
 	public   *server
 	operator *server
 
@@ -137,13 +138,16 @@ func (a *App) connect(o Options, now func() time.Time) error {
 		return err
 	}
 	a.record.Devices.SetSender(a.link)
+	a.engine = devices.NewEngine(devices.EngineOptions{
+		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, Observe: a.metrics.ScenarioEnded,
+	})
 	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
 	if err != nil {
 		return err
 	}
 	a.public.handle(public)
 	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, a.log)
-	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(o.Switcher), a.cfg.PProf, a.log))
+	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(), a.cfg.PProf, a.log))
 	return a.metrics.Watch(metrics.Gauges{
 		UnitsOnline:   a.unitsOnline,
 		PasswordQueue: func() float64 { return float64(a.record.passwords.Stats().Waiting) },
@@ -152,14 +156,11 @@ func (a *App) connect(o Options, now func() time.Time) error {
 }
 
 // alerts receives those of Alertmanager; nil if there is no alert-token.
-func (a *App) alerts(s Switcher) http.Handler {
-	if s == nil {
-		s = recordSwitcher{a.record.OAuth}
-	}
+func (a *App) alerts() http.Handler {
 	if a.cfg.AlertToken == "" {
 		return nil
 	}
-	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: s, observe: a.metrics.AlertReceived, log: a.log}}
+	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: a.record.OAuth, observe: a.metrics.AlertReceived, log: a.log}}
 }
 
 // gatekeeper lets units in by the record.
@@ -215,7 +216,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startSweep, a.startUses, a.startPublic,
+		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -288,6 +289,13 @@ func (a *App) startLink(ctx context.Context) error {
 	}
 	a.onStop(a.link.Stop)
 	a.onStop(a.record.Devices.Drain) // while the link still brings answers
+	return nil
+}
+
+// startScenarios lets scenarios run by themselves. They stop before the link does.
+func (a *App) startScenarios(context.Context) error {
+	a.engine.Start()
+	a.onStop(a.engine.Stop)
 	return nil
 }
 
