@@ -2,6 +2,7 @@ package apidoc
 
 import (
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 const mediaJSON = "application/json"
@@ -103,7 +104,7 @@ func sharedSchemas() map[string]schema {
 			must("finishedAt", nullable(moment("Null while pending."))),
 		),
 		"Explanation": describe(object(
-			must("by", text("Who switched it off: policy, alert, or an operator.")),
+			must("by", words("Who switched it off.", oauth.ByPolicy, oauth.ByOwner, oauth.ByOperator, oauth.ByAlert)),
 			must("since", describe(schema{"type": "string", "format": "date-time"}, "Since when it is off.")),
 			may("rule", text("Of the policy.")),
 			may("window_seconds", whole("", 1)),
