@@ -22,6 +22,7 @@ func arrows() map[string][]string {
 		"cmd/foxbridge":                 {"*"},
 		"cmd/foxbridge/internal/app":    {"*"},
 		"cmd/foxbridge/internal/config": nil,
+		"cmd/foxbridge/internal/notify": nil,
 		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":          nil,
 
