@@ -1,7 +1,6 @@
 package oauthhttp
 
 import (
-	"math"
 	"strconv"
 	"time"
 )
@@ -91,11 +90,14 @@ func newChart(id, heading string, slots []slot, daily bool, limit int) chart {
 	return c
 }
 
-// label is what stands under the bar: every sixth hour, every seventh day.
+// label is what stands under the bar: every sixth hour, every seventh day, and none so
+// near the edge that it would be cut off.
 func label(at time.Time, daily bool, i int) string {
 	switch {
-	case daily && i%7 == 1:
-		return at.Format("02.01.")
+	case daily && i%7 == 5:
+		return at.Format("01-02")
+	case !daily && (i == 0 || i == 23):
+		return ""
 	case !daily && at.Hour()%6 == 0:
 		return at.Format("15:04")
 	default:
@@ -103,18 +105,20 @@ func label(at time.Time, daily bool, i int) string {
 	}
 }
 
-// scale is the top of the chart: an even number that holds all bars and the limit,
-// and reads well.
+// scale is the top of the chart: a number that holds all bars and the limit, and
+// reads well, as does its half.
 func scale(slots []slot, limit int) int {
-	most := max(4, limit+limit/4)
+	most := limit + limit/5
 	for _, s := range slots {
 		most = max(most, s.Tokens)
 	}
-	step := max(2, int(math.Pow10(len(strconv.Itoa(most))-1))) // of the first digit
-	if most < 4*step {
-		step = max(2, step/5)
+	for unit := 1; ; unit *= 10 {
+		for _, top := range []int{4, 6, 8, 10, 12, 16, 20, 24, 30} {
+			if top*unit >= most {
+				return top * unit
+			}
+		}
 	}
-	return (most + step - 1) / step * step
 }
 
 // units writes a length in the drawing's units.

@@ -15,6 +15,10 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
+// ErrRefused says that the receiver is no address that takes mail: sending it again
+// is in vain.
+var ErrRefused = errors.New("refused for good")
+
 // Mail is one message to one person, as plain text.
 type Mail struct {
 	ID      string // the same each time this message is sent, so that a repeat can be told; 1 to 64 of a-z, 0-9 and -
@@ -104,6 +108,9 @@ func (m *Mailer) Send(ctx context.Context, message Mail) error {
 		return fmt.Errorf("send mail %s: %w", message.ID, err)
 	}
 	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
+		if refusal, is := errors.AsType[*mail.SendError](err); is && refusal.ErrorCode() >= 500 {
+			return fmt.Errorf("send mail %s: %w: %w", message.ID, ErrRefused, err)
+		}
 		return fmt.Errorf("send mail %s: %w", message.ID, err)
 	}
 	return nil
