@@ -14,8 +14,7 @@ type chart struct {
 	Limit   int    // wasteful tokens that one bar's time allows; 0: none is drawn
 	Bars    []bar
 
-	Width, Height int // of the drawing, in its own units
-	Base          string
+	Width, Height int    // of the drawing, in its own units
 	MarkY         string // on which the labels under the bars stand
 	LimitY        string // where the line of the limit is
 	LimitText     string // where its label stands
@@ -65,7 +64,7 @@ const (
 // newChart draws slots, which are one bar each, the oldest first. Times are shown in
 // their own location.
 func newChart(id, heading string, slots []slot, daily bool, limit int) chart {
-	c := chart{ID: id, Heading: heading, Daily: daily, Limit: limit, Width: chartWidth, Height: chartHeight, Base: units(chartBase), MarkY: units(chartHeight - 3)}
+	c := chart{ID: id, Heading: heading, Daily: daily, Limit: limit, Width: chartWidth, Height: chartHeight, MarkY: units(chartHeight - 3)}
 	top := scale(slots, limit)
 	y := func(tokens int) float64 { return chartBase - float64(tokens)/float64(top)*(chartBase-chartTop) }
 	for _, value := range []int{0, top / 2, top} {
