@@ -11,6 +11,7 @@ import (
 // All methods may be called concurrently; each ends soon after its context does.
 type Store interface {
 	Ledger
+	Notices
 	AccountStore
 
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.

@@ -21,9 +21,10 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/foxbridge":                 {"*"},
 		"cmd/foxbridge/internal/app":    {"*"},
-		"cmd/foxbridge/internal/apidoc": {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/foxbridge/internal/config": nil,
 		"cmd/foxbridge/internal/policy": {"oauth"},
+		"cmd/foxbridge/internal/notify": nil,
+		"cmd/foxbridge/internal/apidoc": {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":          nil,
 
