@@ -229,12 +229,13 @@ type Scenario struct {
 	Rule      json.RawMessage // when it runs by itself: a JSON object, at most 4 KiB
 	CreatedBy int64           // the person for whom it runs by itself
 	Steps     []Step
+	NextAt    time.Time // when it is due by itself; zero if it is not enabled, or does not run by the clock
 	CreatedAt time.Time
 }
 
 // Step is an operation of a scenario.
 type Step struct {
-	Device    Device // SecurityDevice with the Kind Security for the alarm
+	Device    Device // SecurityDevice with the Kind Security for the alarm; one without a Kind is gone
 	Operation string
 }
 

@@ -65,6 +65,9 @@ const (
 	EventAccess  EventType = "access"  // somebody came or went: a badge, a code
 )
 
+// EventTypes lists all of them.
+func EventTypes() []EventType { return []EventType{EventAlarm, EventTamper, EventBattery, EventAccess} }
+
 // LinkReport is a unit's own word of its connection, or its last will. Clock is the
 // unit's clock as it spoke; zero in an offline report.
 type LinkReport struct {

@@ -29,7 +29,7 @@ func TestAGuestMayLookAndNothingElse(t *testing.T) {
 	group, err := h.AddGroup(t.Context(), h.site.ID, devices.Socket, "Lamps", []int64{h.socket.ID})
 	require.NoError(t, err)
 	scenario, err := h.AddScenario(t.Context(), devices.Scenario{
-		SiteID: h.site.ID, Label: "Away", Type: devices.Scheduled, CreatedBy: h.owner.UserID, Steps: []devices.Step{{Device: h.socket, Operation: "off"}},
+		SiteID: h.site.ID, Label: "Away", Type: devices.Scheduled, Rule: []byte(`{"at":"07:00"}`), CreatedBy: h.owner.UserID, Steps: []devices.Step{{Device: h.socket, Operation: "off"}},
 	})
 	require.NoError(t, err)
 	h.says(devices.Security, `{"level":"armed"}`)

@@ -186,11 +186,17 @@ func (s *Service) ReportEvent(ctx context.Context, unitID string, r EventReport)
 	if text := plain(r.Text); text != "" {
 		sentence = text
 	}
-	_, err = s.store.SaveEvent(ctx, unitID, r.ID, Entry{
-		SiteID: from.Site.ID, Type: kind, Label: sentence, CreatedAt: s.corrected(r.Time, from.Unit.Link.ClockOffset),
-	})
+	at := s.corrected(r.Time, from.Unit.Link.ClockOffset)
+	triggered, err := s.triggered(ctx, from, r, at)
+	if err != nil {
+		return err
+	}
+	_, err = s.store.SaveEvent(ctx, unitID, r.ID, Entry{SiteID: from.Site.ID, Type: kind, Label: sentence, CreatedAt: at}, triggered...)
 	if err != nil {
 		return fmt.Errorf("save event of unit %s: %w", unitID, err)
+	}
+	if len(triggered) > 0 {
+		s.wake()
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Bounds of scenarios.
@@ -41,18 +42,16 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 	if err != nil {
 		return nil, err
 	}
-	parts := make([]begunPart, len(scenario.Steps))
+	parts := s.partsOf(site, unit, scenario.Steps)
 	spent := []Kind{Scene}
-	for i, step := range scenario.Steps {
-		operation, known := s.table.operation(kindOf(step.Device), step.Operation)
-		parts[i] = begunPart{row: operation, target: Target{Site: site, Unit: unit, Device: step.Device}}
-		if !known {
-			return nil, fmt.Errorf("play scenario %d of site %d: no operation %s of a %s", r.ID, r.SiteID, step.Operation, kindOf(step.Device))
+	for _, p := range parts {
+		if p.err != nil {
+			continue
 		}
-		if err := permit(c, operation); err != nil {
+		if err := permit(c, p.row); err != nil {
 			return nil, err
 		}
-		if operation.Kind == Security && len(spent) == 1 {
+		if p.row.Kind == Security && len(spent) == 1 {
 			spent = append(spent, Security)
 		}
 	}
@@ -108,7 +107,11 @@ func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID,
 	if err := s.spend(ctx, c, Scene); err != nil {
 		return err
 	}
-	_, err = s.store.SwitchScenario(ctx, siteID, scenarioID, row.Operation == "enable", Entry{
+	var next time.Time
+	if rule, err := ParseRule(scenario.Type, scenario.Rule); err == nil && row.Operation == "enable" {
+		next = rule.due(scenario.Type, s.now(), zoneOf(site.Timezone))
+	}
+	_, err = s.store.SwitchScenario(ctx, siteID, scenarioID, row.Operation == "enable", next, Entry{
 		Type: row.Type, CreatedAt: s.now(), Label: fill(row.Label.In(site.Language), "scenario", scenario.Label, "who", c.who()),
 	})
 	if errors.Is(err, ErrNotFound) {
@@ -117,6 +120,7 @@ func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID,
 	if err != nil {
 		return fmt.Errorf("%s scenario %d of site %d: %w", row.Operation, scenarioID, siteID, err)
 	}
+	s.wake()
 	return nil
 }
 
@@ -137,8 +141,10 @@ func (s *Service) scenario(ctx context.Context, c Caller, row Row, siteID, scena
 
 func noScenario() *Refusal { return &Refusal{Code: NoSuch, Text: "Unknown scenario ID"} }
 
-// AddScenario adds a scenario of 1 to 50 steps to a site. Of the devices of the steps the
-// ID counts, SecurityDevice for the alarm, and the Kind. Bad values are *FieldError.
+// AddScenario adds a scenario of 1 to 50 steps to a site, for a person who may command
+// there: CreatedBy. Of the devices of the steps the ID counts, SecurityDevice for the alarm, and
+// the Kind. The steps of a Simulation switch sockets on, ten at the most. A Rule that is nil is
+// empty. Bad values are *FieldError.
 func (s *Service) AddScenario(ctx context.Context, scenario Scenario) (Scenario, error) {
 	if err := checkLabel("label", scenario.Label); err != nil {
 		return Scenario{}, err
@@ -153,19 +159,28 @@ func (s *Service) AddScenario(ctx context.Context, scenario Scenario) (Scenario,
 		if _, known := s.table.operation(step.Device.Kind, step.Operation); !known || (step.Device.Kind == Security) != (step.Device.ID == SecurityDevice) {
 			return Scenario{}, &FieldError{"step", "is no operation of such a device"}
 		}
+		if scenario.Type == Simulation && (step.Device.Kind != Socket || step.Operation != "on") {
+			return Scenario{}, &FieldError{"step", "of a simulation is not socket/on"}
+		}
+	}
+	if scenario.Type == Simulation && len(devicesOf(scenario.Steps)) > presenceDevices {
+		return Scenario{}, &FieldError{"step", fmt.Sprintf("of a simulation is given for more than %d devices", presenceDevices)}
 	}
 	if scenario.Rule == nil {
 		scenario.Rule = json.RawMessage("{}")
 	}
-	var rule map[string]json.RawMessage
-	if len(scenario.Rule) > ruleMax || json.Unmarshal(scenario.Rule, &rule) != nil || rule == nil {
-		return Scenario{}, &FieldError{"rule", "is not a JSON object of at most 4 KiB"}
-	}
-	site, err := s.asOwner(ctx, scenario.SiteID)
+	rule, err := ParseRule(scenario.Type, scenario.Rule)
 	if err != nil {
 		return Scenario{}, err
 	}
-	scenario.CreatedAt = s.now()
+	site, err := s.creator(ctx, scenario, rule)
+	if err != nil {
+		return Scenario{}, err
+	}
+	scenario.CreatedAt, scenario.NextAt = s.now(), time.Time{}
+	if scenario.Enabled {
+		scenario.NextAt = rule.due(scenario.Type, scenario.CreatedAt, zoneOf(site.Timezone))
+	}
 	added, err := s.store.AddScenario(ctx, scenario, scenariosMax,
 		s.configured(site.Language, Text{"Scenario “{scenario}” added", "Scénario « {scenario} » ajouté"}, "scenario", scenario.Label))
 	switch {
@@ -178,7 +193,32 @@ func (s *Service) AddScenario(ctx context.Context, scenario Scenario) (Scenario,
 	case err != nil:
 		return Scenario{}, fmt.Errorf("add scenario to site %d: %w", scenario.SiteID, err)
 	}
+	s.wake()
 	return added, nil
+}
+
+// creator finds the site of a new scenario as the person for whom it runs does, who must be
+// allowed to command there, and the device that its rule names.
+func (s *Service) creator(ctx context.Context, scenario Scenario, rule Rule) (Site, error) {
+	site, err := s.store.Site(ctx, scenario.CreatedBy, scenario.SiteID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Site{}, noSuchSite()
+	case err != nil:
+		return Site{}, fmt.Errorf("read site %d: %w", scenario.SiteID, err)
+	case site.Role == Guest:
+		return Site{}, &FieldError{"owner", "is a guest of the home, who may only look"}
+	case rule.Device == nil || *rule.Device == SecurityDevice:
+		return site, nil
+	}
+	_, _, err = s.store.Device(ctx, scenario.CreatedBy, scenario.SiteID, *rule.Device, DeviceKinds())
+	if errors.Is(err, ErrNoDevice) {
+		return Site{}, &FieldError{"rule", "names a device that the site does not have"}
+	}
+	if err != nil {
+		return Site{}, fmt.Errorf("find device %d of site %d: %w", *rule.Device, scenario.SiteID, err)
+	}
+	return site, nil
 }
 
 // RemoveScenario removes a scenario. One that is unknown is a *FieldError.

@@ -23,7 +23,7 @@ func TestTokenIsGoodForItsScopesOnly(t *testing.T) {
 	require.NoError(t, err)
 	groups := map[devices.Kind]int64{devices.Socket: sockets.ID, devices.Shutter: shutters.ID}
 	scenario, err := h.AddScenario(t.Context(), devices.Scenario{
-		SiteID: h.site.ID, Label: "Away", Type: devices.Scheduled, CreatedBy: h.owner.UserID,
+		SiteID: h.site.ID, Label: "Away", Type: devices.Scheduled, Rule: []byte(`{"at":"07:00"}`), CreatedBy: h.owner.UserID,
 		Steps: []devices.Step{{Device: h.socket, Operation: "off"}},
 	})
 	require.NoError(t, err)

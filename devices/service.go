@@ -74,6 +74,7 @@ type Service struct {
 	lanes      lanes
 	flights    flights
 	background sync.WaitGroup // one for each command whose outcome is being awaited
+	changed    chan struct{}  // receives when scenarios have something new to do
 }
 
 // How long things stay.
@@ -102,6 +103,7 @@ func New(o Options) *Service {
 		budget:  o.Budget,
 		lanes:   lanes{depth: o.LaneDepth, busy: map[place]*lane{}},
 		flights: flights{aloft: map[string]*flight{}},
+		changed: make(chan struct{}, 1),
 	}
 }
 
@@ -325,6 +327,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return s.store.PurgeMeasurements(ctx, before, sweepLimit)
 		}),
 		sweep("purge history", now.Add(-s.keep.History), func(before time.Time) (int, error) { return s.store.PurgeHistory(ctx, before, sweepLimit) }),
+		sweep("purge occurrences", now.Add(-commandLife), func(before time.Time) (int, error) { return s.store.PurgeOccurrences(ctx, before, sweepLimit) }),
 		sweep("purge invitations", now, func(before time.Time) (int, error) { return s.store.PurgeInvitations(ctx, before, sweepLimit) }),
 	)
 }

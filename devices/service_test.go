@@ -27,6 +27,7 @@ type house struct {
 	*devices.Service
 	t       *testing.T
 	store   *counted
+	db      *groupcommit.SQLite
 	clock   *clock
 	sent    chan devices.Order
 	refuse  error // what Send answers
@@ -68,6 +69,12 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+func (c *clock) set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+}
+
 func (c *clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,7 +97,7 @@ func newHouse(t *testing.T, change ...func(*devices.Options)) *house {
 	t.Helper()
 	db := migrationstest.SQLite(t)
 	h := &house{
-		t: t, store: &counted{Store: devicesqlite.New(db)}, sent: make(chan devices.Order, 256),
+		t: t, db: db, store: &counted{Store: devicesqlite.New(db)}, sent: make(chan devices.Order, 256),
 		clock: &clock{now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)},
 	}
 	o := devices.Options{

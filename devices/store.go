@@ -11,6 +11,8 @@ import (
 // microsecond. All methods may be called concurrently; each ends soon after its
 // context does.
 type Store interface {
+	Occurrences
+
 	// AddSite inserts s with its first member, the owner, and returns its ID.
 	AddSite(ctx context.Context, s Site, ownerID int64) (int64, error)
 	// Sites lists the sites that the user belongs to, by ID, with their counts;
@@ -76,9 +78,10 @@ type Store interface {
 	// State reads what was last reported of a device of the site, or ErrNotFound.
 	State(ctx context.Context, siteID, deviceID int64) (State, error)
 	// SaveEvent appends e to the history of the unit's site unless an event with this
-	// ID from this unit is there already, and reports whether it was appended. An
-	// unknown unit is ErrNotFound.
-	SaveEvent(ctx context.Context, unitID, eventID string, e Entry) (bool, error)
+	// ID from this unit is there already, and reports whether it was appended. With it come
+	// what it triggered, open and nobody's since their At: of scenarios of the site that
+	// are enabled, unless they are written already. An unknown unit is ErrNotFound.
+	SaveEvent(ctx context.Context, unitID, eventID string, e Entry, triggered ...Occurrence) (bool, error)
 	// SaveLink stores a unit's link, and gives the one that stood before and the one that
 	// stands now.
 	// Offline changes nothing unless l.Session is the stored session and that is online;
@@ -122,8 +125,9 @@ type Store interface {
 	// not belong to the site, ErrNoDevice if it has no such scenario.
 	Scenario(ctx context.Context, userID, siteID, scenarioID int64) (Site, Unit, Scenario, error)
 	// SwitchScenario stores whether a scenario runs by itself, and e if that changed; it
-	// reports whether it did. ErrNotFound if there is none.
-	SwitchScenario(ctx context.Context, siteID, scenarioID int64, enabled bool, e Entry) (bool, error)
+	// reports whether it did. Its NextAt is next then, and its plan empty. ErrNotFound if there
+	// is none.
+	SwitchScenario(ctx context.Context, siteID, scenarioID int64, enabled bool, next time.Time, e Entry) (bool, error)
 	// RemoveScenario deletes a scenario and appends e to the site's history; ErrNotFound if
 	// there is none.
 	RemoveScenario(ctx context.Context, siteID, scenarioID int64, e Entry) error

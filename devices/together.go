@@ -34,7 +34,7 @@ type begunPart struct {
 	begun
 	row    Row
 	target Target
-	err    error
+	err    error // set beforehand: it is not tried
 }
 
 // together gives the commands of r to several devices of one site: all are accepted, and
@@ -53,6 +53,9 @@ func (s *Service) together(ctx context.Context, c Caller, parts []begunPart, r T
 	var beginning sync.WaitGroup
 	for i := range parts {
 		p := &parts[i]
+		if p.err != nil {
+			continue
+		}
 		place := p.target.Device.ID // that of a group's part, whatever else is in the group
 		if inOrder {
 			place = int64(i)

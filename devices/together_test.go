@@ -238,7 +238,7 @@ func TestAScenarioIsItsOperationsInTheirOrder(t *testing.T) {
 func TestEnableAndDisablePersist(t *testing.T) {
 	h := newHouse(t)
 	s, err := h.AddScenario(t.Context(), devices.Scenario{
-		SiteID: h.site.ID, Label: "Morning", Type: devices.Scheduled, CreatedBy: h.owner.UserID, Steps: []devices.Step{{Device: h.shutter, Operation: "open"}},
+		SiteID: h.site.ID, Label: "Morning", Type: devices.Scheduled, Rule: []byte(`{"at":"07:00"}`), CreatedBy: h.owner.UserID, Steps: []devices.Step{{Device: h.shutter, Operation: "open"}},
 	})
 	require.NoError(t, err)
 	for _, row := range devices.Catalogue() {

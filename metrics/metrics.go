@@ -35,6 +35,7 @@ type Metrics struct {
 	limitUnanswered prometheus.Counter
 
 	commands        *prometheus.CounterVec
+	scenarios       *prometheus.CounterVec
 	acknowledgement *prometheus.HistogramVec
 
 	linkUp   prometheus.Gauge
@@ -96,6 +97,10 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 			Namespace: namespace, Name: "commands_total",
 			Help: "Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.",
 		}, []string{"kind", "operation", "outcome"}),
+		scenarios: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "scenarios_total",
+			Help: "Occurrences of scenarios that run by themselves, by type and by what became of them. One that ran may have commands that were not done.",
+		}, []string{"type", "outcome"}),
 		acknowledgement: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "command_acknowledgement_seconds", Buckets: latency,
 			Help: "Time from a command's acceptance to the unit's own acknowledgement.",
@@ -120,7 +125,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 	}
 	return m, m.register(
 		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered,
-		m.commands, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
+		m.commands, m.scenarios, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
 
@@ -233,6 +238,12 @@ func (m *Metrics) LimitUnanswered() { m.limitUnanswered.Inc() }
 // CommandFinished counts an outcome of a command.
 func (m *Metrics) CommandFinished(kind, operation, outcome string) {
 	m.commands.WithLabelValues(kind, operation, outcome).Inc()
+}
+
+// ScenarioEnded counts what became of an occurrence of a scenario that runs by itself. Both
+// are fixed phrases.
+func (m *Metrics) ScenarioEnded(kind, outcome string) {
+	m.scenarios.WithLabelValues(kind, outcome).Inc()
 }
 
 // CommandAcknowledged times a unit's acknowledgement from the command's acceptance.

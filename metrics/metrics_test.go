@@ -43,6 +43,7 @@ func exercise(t *testing.T, m *metrics.Metrics) {
 	m.LimitRefused("alarm")
 	m.LimitUnanswered()
 	m.CommandFinished("security", "armed", "done")
+	m.ScenarioEnded("scheduled", "missed")
 	m.CommandAcknowledged("security", "armed", 300*time.Millisecond)
 	m.LinkUp(true)
 	m.Received("ack", "ok")
@@ -57,6 +58,9 @@ func TestCountersSayWhatHappened(t *testing.T) {
 # HELP foxbridge_commands_total Commands by what became of them. One whose late acknowledgement corrected its record counts under both outcomes.
 # TYPE foxbridge_commands_total counter
 foxbridge_commands_total{kind="security",operation="armed",outcome="done"} 1
+# HELP foxbridge_scenarios_total Occurrences of scenarios that run by themselves, by type and by what became of them. One that ran may have commands that were not done.
+# TYPE foxbridge_scenarios_total counter
+foxbridge_scenarios_total{outcome="missed",type="scheduled"} 1
 # HELP foxbridge_http_requests_total Requests answered on the public listener.
 # TYPE foxbridge_http_requests_total counter
 foxbridge_http_requests_total{code="200",method="GET",route="/v2/client/site/items"} 1
@@ -107,7 +111,7 @@ foxbridge_alerts_received_total{result="switched"} 1
 foxbridge_units_online 3
 `),
 		"foxbridge_limit_refused_total", "foxbridge_limit_unanswered_total",
-		"foxbridge_commands_total", "foxbridge_http_requests_total", "foxbridge_mqtt_link_up", "foxbridge_mqtt_received_total",
+		"foxbridge_commands_total", "foxbridge_scenarios_total", "foxbridge_http_requests_total", "foxbridge_mqtt_link_up", "foxbridge_mqtt_received_total",
 		"foxbridge_oauth_refusals_total", "foxbridge_password_queue_length", "foxbridge_password_workers_busy",
 		"foxbridge_oauth_tokens_issued_total", "foxbridge_oauth_wasteful_tokens_total", "foxbridge_issuance_verdicts_total",
 		"foxbridge_applications_switched_total", "foxbridge_alerts_received_total", "foxbridge_units_online"))

@@ -308,7 +308,7 @@ func TestTablesHaveHeads(t *testing.T) {
 	require.Contains(t, stdout, "cannot be shown again")
 	code, stdout, stderr = execute(t, "", "user", "list", "--data-dir", dir)
 	require.Equal(t, exitOK, code, stderr)
-	require.Regexp(t, `(?m)^ID +EMAIL +NAME +CREATED\n1 +a@example\.com +A person +\d{4}-`, stdout)
+	require.Regexp(t, `(?m)^ID +EMAIL +NAME +OPERATOR +CREATED\n1 +a@example\.com +A person +false +\d{4}-`, stdout)
 }
 
 func TestSettingsComeFromTheEnvironmentToo(t *testing.T) {

@@ -70,8 +70,23 @@ func newContract(t *testing.T, record []string, data string) *contract {
 	}
 	for _, kind := range devices.ScenarioTypes() {
 		var s scenario
-		c.run(t, &s, "site", "scenario", "add", "--owner", c.username, "--site", site, "--label", "Evening", "--type", string(kind),
-			"--step", "security/partial", "--step", fmt.Sprintf("socket/off:%d", c.devices[devices.Socket]), "--step", fmt.Sprintf("gate/two:%d", c.devices[devices.Gate]))
+		add := []string{"site", "scenario", "add", "--owner", c.username, "--site", site, "--label", "Evening", "--type", string(kind)}
+		// What they do by themselves is not asked here: none of their times comes.
+		far := time.Now().Add(12 * time.Hour)
+		switch kind {
+		case devices.OnDemand:
+			add = append(add, "--step", "security/partial", "--step", fmt.Sprintf("socket/off:%d", c.devices[devices.Socket]), "--step", fmt.Sprintf("gate/two:%d", c.devices[devices.Gate]))
+		case devices.Scheduled:
+			add = append(add, "--at", far.Format("15:04"))
+		case devices.OnEvent:
+			add = append(add, "--event", "battery")
+		case devices.Simulation:
+			add = append(add, "--from", far.Format("15:04"), "--to", far.Add(time.Hour).Format("15:04"))
+		}
+		if kind != devices.OnDemand {
+			add = append(add, "--step", fmt.Sprintf("socket/on:%d", c.devices[devices.Socket]))
+		}
+		c.run(t, &s, add...)
 		c.scenarios[kind] = s
 	}
 	c.bridge = c.serve(t, "--limit-api", "0", "--limit-commands", "0", "--limit-alarm", "0", "--measurement-interval", "1s")

@@ -233,7 +233,7 @@ func demoDevices() []devices.NewDevice {
 }
 
 // furnishTogether adds a group of each kind that there can be one of, and a scenario of
-// each type.
+// each type, of which none runs by itself until it is enabled.
 func furnishTogether(ctx context.Context, record *app.Record, ownerID, siteID int64, list []devices.Device) error {
 	of := map[devices.Kind][]int64{}
 	for _, d := range list {
@@ -244,15 +244,18 @@ func furnishTogether(ctx context.Context, record *app.Record, ownerID, siteID in
 			return err
 		}
 	}
-	for _, kind := range devices.ScenarioTypes() {
-		_, err := record.Devices.AddScenario(ctx, devices.Scenario{
-			SiteID: siteID, Label: "Evening, " + string(kind), Type: kind, CreatedBy: ownerID,
-			Steps: []devices.Step{
-				{Device: devices.Device{ID: of[devices.Shutter][0], Kind: devices.Shutter}, Operation: "close"},
-				{Device: devices.Device{ID: of[devices.Socket][0], Kind: devices.Socket}, Operation: "on"},
-			},
-		})
-		if err != nil {
+	steps := []devices.Step{
+		{Device: devices.Device{ID: of[devices.Socket][0], Kind: devices.Socket}, Operation: "on"},
+		{Device: devices.Device{ID: of[devices.Shutter][0], Kind: devices.Shutter}, Operation: "close"},
+	}
+	for _, s := range []devices.Scenario{
+		{Type: devices.OnDemand, Label: "Good night", Steps: steps},
+		{Type: devices.Scheduled, Label: "Evening", Rule: []byte(`{"at":"19:30"}`), Steps: steps},
+		{Type: devices.OnEvent, Label: "Light when somebody comes", Rule: []byte(`{"event":"access"}`), Steps: steps[:1]},
+		{Type: devices.Simulation, Label: "As if at home", Rule: []byte(`{"from":"18:00","to":"23:00"}`), Steps: steps[:1]},
+	} {
+		s.SiteID, s.CreatedBy = siteID, ownerID
+		if _, err := record.Devices.AddScenario(ctx, s); err != nil {
 			return err
 		}
 	}

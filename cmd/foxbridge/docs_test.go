@@ -300,6 +300,18 @@ func TestRunningPageTellsTheTruth(t *testing.T) {
 	require.Equal(t, exitOK, bridge.stop(t))
 }
 
+// The scenarios of their page can be made as it is printed there.
+func TestScenariosPageTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	printed := shell(t, dir, strings.Join(blocks(t, "docs/scenarios.md", "sh"), "\n"))
+	for _, line := range []string{
+		`onDemand +true +- +Leaving`, `scheduled +true +20\d\d-\S+T0[56]:30:00Z +Morning`, `onEvent +true +- +Welcome`, `simulation +false +- +As if at home`,
+	} {
+		require.Regexp(t, line, printed)
+	}
+}
+
 // The simulation ends as the page of the issuance policy says, its policy file is one,
 // and the rehearsal runs on a record.
 func TestIssuancePageTellsTheTruth(t *testing.T) {
@@ -321,7 +333,7 @@ func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
 		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/switching-off.md": true, "docs/unit-protocol.md": true,
-		"docs/script.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
+		"docs/script.md": true, "docs/scenarios.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
 		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
 		"docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,
 	}
@@ -329,7 +341,7 @@ func TestEveryPageIsRead(t *testing.T) {
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
 	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
-		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total"
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total foxbridge_scenarios_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)

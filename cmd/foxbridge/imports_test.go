@@ -21,6 +21,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/foxbridge":                 {"*"},
 		"cmd/foxbridge/internal/app":    {"*"},
+		"cmd/foxbridge/internal/apidoc": {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/foxbridge/internal/config": nil,
 		"cmd/foxbridge/internal/policy": {"oauth"},
 		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
@@ -50,6 +51,7 @@ func arrows() map[string][]string {
 		"deployments/migrations/migrationstest": {"deployments/migrations", "internal/groupcommit"},
 		"internal/groupcommit":                  nil,
 		"internal/limit":                        nil,
+		"internal/apitest":                      nil,
 		"internal/web":                          nil,
 	}
 }

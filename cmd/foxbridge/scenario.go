@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/devices"
@@ -21,17 +24,32 @@ type scenario struct {
 	Label      string               `json:"label"`
 	Type       devices.ScenarioType `json:"type"`
 	Enabled    bool                 `json:"enabled"`
+	Rule       json.RawMessage      `json:"rule"`              // when it runs by itself
+	NextAt     *time.Time           `json:"next_at,omitempty"` // when it is due; absent if nothing is scheduled
 }
 
 func scenarioOf(s devices.Scenario) scenario {
-	return scenario{ScenarioID: s.ID, SiteID: s.SiteID, Label: s.Label, Type: s.Type, Enabled: s.Enabled}
+	out := scenario{ScenarioID: s.ID, SiteID: s.SiteID, Label: s.Label, Type: s.Type, Enabled: s.Enabled, Rule: s.Rule}
+	if !s.NextAt.IsZero() {
+		out.NextAt = &s.NextAt
+	}
+	return out
+}
+
+// next tells people when a scenario is due.
+func (s scenario) next() string {
+	if s.NextAt == nil {
+		return "-"
+	}
+	return s.NextAt.Format(time.RFC3339)
 }
 
 func scenarioAddCommand(p process) *cobra.Command {
 	var out printer
-	var owner, label, kind, rule string
+	var owner, label, kind string
 	var siteID int64
 	var enabled bool
+	var rule ruleFlags
 	var wanted []string
 	c := &cobra.Command{
 		Use:   "add --owner EMAIL --site ID --label LABEL [--type TYPE] --step KIND/OPERATION[:ID]...",
@@ -42,7 +60,7 @@ func scenarioAddCommand(p process) *cobra.Command {
 	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
 	c.Flags().StringVar(&label, "label", "", "How the scenario is called.")
 	c.Flags().StringVar(&kind, "type", string(devices.OnDemand), fmt.Sprintf("What makes it run, one of %v.", devices.ScenarioTypes()))
-	c.Flags().StringVar(&rule, "rule", "{}", "When it runs by itself, as a JSON object.")
+	rule.define(c.Flags())
 	c.Flags().BoolVar(&enabled, "enabled", true, "Whether it runs by itself.")
 	c.Flags().StringArrayVar(&wanted, "step", nil, "`KIND/OPERATION:ID` of a device, or security/OPERATION for the alarm, once for each, in their order.")
 	recordFlags(c.Flags())
@@ -57,18 +75,68 @@ func scenarioAddCommand(p process) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		when, err := rule.read(c.Flags())
+		if err != nil {
+			return err
+		}
 		added, err := r.Devices.AddScenario(c.Context(), devices.Scenario{
-			SiteID: siteID, Label: label, Type: devices.ScenarioType(kind), Enabled: enabled, Rule: []byte(rule), CreatedBy: by.UserID, Steps: steps,
+			SiteID: siteID, Label: label, Type: devices.ScenarioType(kind), Enabled: enabled, Rule: when, CreatedBy: by.UserID, Steps: steps,
 		})
 		if err != nil {
 			return err
 		}
 		s := scenarioOf(added)
 		return out.print(p.stdout, s, func(w io.Writer) {
-			fmt.Fprintf(w, "scenario_id\t%d\nsite_id\t%d\nlabel\t%s\ntype\t%s\nenabled\t%t\n", s.ScenarioID, s.SiteID, s.Label, s.Type, s.Enabled)
+			fmt.Fprintf(w, "scenario_id\t%d\nsite_id\t%d\nlabel\t%s\ntype\t%s\nenabled\t%t\nnext_at\t%s\n", s.ScenarioID, s.SiteID, s.Label, s.Type, s.Enabled, s.next())
 		})
 	})
 	return c
+}
+
+// ruleFlags say when a scenario runs by itself.
+type ruleFlags struct {
+	days          []string
+	at, from, to  string
+	event, device string
+}
+
+func (f *ruleFlags) define(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.days, "days", nil, "Days of a scheduled one or a simulation, such as mon,tue; without it every day.")
+	flags.StringVar(&f.at, "at", "", "`TIME` of a scheduled one by the home's clock, such as 07:30 or 07:30:15.")
+	flags.StringVar(&f.from, "from", "", "`TIME` at which a simulation begins.")
+	flags.StringVar(&f.to, "to", "", "`TIME` at which it ends; if it is earlier than that, the day after.")
+	flags.StringVar(&f.event, "event", "", fmt.Sprintf("What sets an onEvent one off, one of %v.", devices.EventTypes()))
+	flags.StringVar(&f.device, "event-device", "", "`ID` of the one device whose events do; 0 is the unit itself.")
+}
+
+// read makes a rule of those that were given.
+func (f *ruleFlags) read(flags *pflag.FlagSet) (json.RawMessage, error) {
+	rule := devices.Rule{Event: devices.EventType(f.event)}
+	for _, text := range f.days {
+		day, err := devices.ParseDay(text)
+		if err != nil {
+			return nil, fmt.Errorf("--days: %w", err)
+		}
+		rule.Days = append(rule.Days, day)
+	}
+	for name, into := range map[string]**devices.TimeOfDay{"at": &rule.At, "from": &rule.From, "to": &rule.To} {
+		if !flags.Changed(name) {
+			continue
+		}
+		at, err := devices.ParseTimeOfDay(flags.Lookup(name).Value.String())
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", name, err)
+		}
+		*into = &at
+	}
+	if f.device != "" {
+		id, err := strconv.ParseInt(f.device, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("--event-device: %q is no number", f.device)
+		}
+		rule.Device = &id
+	}
+	return json.Marshal(rule)
 }
 
 func parseSteps(wanted []string) ([]devices.Step, error) {
@@ -114,8 +182,8 @@ func scenarioListCommand(p process) *cobra.Command {
 		for _, s := range found {
 			scenarios = append(scenarios, scenarioOf(s))
 		}
-		return list(&out, p.stdout, scenarios, "SCENARIO_ID\tTYPE\tENABLED\tLABEL", func(s scenario) string {
-			return fmt.Sprintf("%d\t%s\t%t\t%s", s.ScenarioID, s.Type, s.Enabled, s.Label)
+		return list(&out, p.stdout, scenarios, "SCENARIO_ID\tTYPE\tENABLED\tNEXT_AT\tLABEL", func(s scenario) string {
+			return fmt.Sprintf("%d\t%s\t%t\t%s\t%s", s.ScenarioID, s.Type, s.Enabled, s.next(), s.Label)
 		})
 	})
 	return c

@@ -250,7 +250,10 @@ func TestScenariosOnTheWire(t *testing.T) {
 	path := map[devices.ScenarioType]string{}
 	for _, kind := range devices.ScenarioTypes() {
 		s, err := a.service.AddScenario(t.Context(), devices.Scenario{
-			SiteID: a.site.ID, Label: "Nuit " + string(kind), Type: kind, CreatedBy: a.owner.UserID, Steps: []devices.Step{{Device: a.socket, Operation: "off"}},
+			SiteID: a.site.ID, Label: "Nuit " + string(kind), Type: kind, CreatedBy: a.owner.UserID, Steps: []devices.Step{{Device: a.socket, Operation: "on"}},
+			Rule: map[devices.ScenarioType]json.RawMessage{
+				devices.Scheduled: []byte(`{"at":"07:00"}`), devices.OnEvent: []byte(`{"event":"alarm"}`), devices.Simulation: []byte(`{"from":"18:00","to":"23:00"}`),
+			}[kind],
 		})
 		require.NoError(t, err)
 		path[kind] = fmt.Sprintf("/site/SITE/scenario/%d", s.ID)

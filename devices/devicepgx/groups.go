@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -178,18 +179,19 @@ func (s *Store) change(ctx context.Context, siteID int64, e devices.Entry, state
 // AddScenario is documented at devices.Store.
 func (s *Store) AddScenario(ctx context.Context, c devices.Scenario, most int, e devices.Entry) (devices.Scenario, error) {
 	const insert = `
-		INSERT INTO scenarios (id, site_id, label, type, enabled, rule, created_by, created_at)
-		VALUES (nextval('thing_ids'), $1, $2, $3, $4, $5, $6, $7) RETURNING id`
+		INSERT INTO scenarios (id, site_id, label, type, enabled, rule, created_by, next_at, created_at)
+		VALUES (nextval('thing_ids'), $1, $2, $3, $4, $5, $6, $7, $8) RETURNING id`
 	const step = `INSERT INTO scenario_steps (scenario_id, position, device_id, operation) VALUES ($1, $2, $3, $4)`
 	const device = `SELECT ` + deviceColumns + ` FROM devices d WHERE d.id = $1 AND d.site_id = $2 AND d.kind = $3`
 	var added devices.Scenario
 	err := s.db.Write(ctx, siteKey(c.SiteID), func(ctx context.Context, tx pgx.Tx) error {
 		added = c
-		added.CreatedAt, added.Steps = stored(c.CreatedAt), nil
+		added.CreatedAt, added.NextAt, added.Steps = stored(c.CreatedAt), stored(c.NextAt), nil
 		if err := room(ctx, tx, "scenarios", c.SiteID, most); err != nil {
 			return err
 		}
-		err := tx.QueryRow(ctx, insert, c.SiteID, c.Label, string(c.Type), c.Enabled, string(c.Rule), c.CreatedBy, c.CreatedAt).Scan(&added.ID)
+		err := tx.QueryRow(ctx, insert, c.SiteID, c.Label, string(c.Type), c.Enabled, string(c.Rule), c.CreatedBy,
+			timestamp(c.NextAt), c.CreatedAt).Scan(&added.ID)
 		if err != nil {
 			return err
 		}
@@ -217,21 +219,22 @@ func (s *Store) AddScenario(ctx context.Context, c devices.Scenario, most int, e
 }
 
 const scenarioColumns = `coalesce(c.id, 0), coalesce(c.label, ''), coalesce(c.type, ''), coalesce(c.enabled, false), coalesce(c.rule, ''),
-	coalesce(c.created_by, 0), c.created_at`
+	coalesce(c.created_by, 0), c.next_at, c.created_at`
 
 // scenarioScan takes scenarioColumns up.
 type scenarioScan struct {
 	devices.Scenario
 	rule      string
+	nextAt    pgtype.Timestamptz
 	createdAt pgtype.Timestamptz
 }
 
 func (c *scenarioScan) into() []any {
-	return []any{&c.ID, &c.Label, (*string)(&c.Type), &c.Enabled, &c.rule, &c.CreatedBy, &c.createdAt}
+	return []any{&c.ID, &c.Label, (*string)(&c.Type), &c.Enabled, &c.rule, &c.CreatedBy, &c.nextAt, &c.createdAt}
 }
 
 func (c *scenarioScan) scenario(siteID int64) devices.Scenario {
-	c.SiteID, c.Rule, c.CreatedAt = siteID, json.RawMessage(c.rule), utc(c.createdAt)
+	c.SiteID, c.Rule, c.NextAt, c.CreatedAt = siteID, json.RawMessage(c.rule), utc(c.nextAt), utc(c.createdAt)
 	return c.Scenario
 }
 
@@ -288,6 +291,7 @@ func (s *Store) Scenario(ctx context.Context, userID, siteID, scenarioID int64) 
 		into := append(append(unit.into(), c.into()...), &deviceID, &step.Operation)
 		site, err = scanSite(row, append(into, device.into()...)...)
 		step.Device = device.device(siteID)
+		step.Device.ID = deviceID // also if it is gone
 		if deviceID == devices.SecurityDevice {
 			step.Device = devices.Device{SiteID: siteID, UnitID: unit.id.String, Kind: devices.Security}
 		}
@@ -308,9 +312,9 @@ func (s *Store) Scenario(ctx context.Context, userID, siteID, scenarioID int64) 
 }
 
 // SwitchScenario is documented at devices.Store.
-func (s *Store) SwitchScenario(ctx context.Context, siteID, scenarioID int64, enabled bool, e devices.Entry) (bool, error) {
+func (s *Store) SwitchScenario(ctx context.Context, siteID, scenarioID int64, enabled bool, next time.Time, e devices.Entry) (bool, error) {
 	const query = `SELECT enabled FROM scenarios WHERE id = $1 AND site_id = $2 FOR NO KEY UPDATE`
-	const update = `UPDATE scenarios SET enabled = $1 WHERE id = $2`
+	const update = `UPDATE scenarios SET enabled = $1, next_at = $3, plan = '' WHERE id = $2`
 	var changed bool
 	err := s.db.Write(ctx, siteKey(siteID), func(ctx context.Context, tx pgx.Tx) error {
 		var was bool
@@ -320,7 +324,7 @@ func (s *Store) SwitchScenario(ctx context.Context, siteID, scenarioID int64, en
 		if changed = was != enabled; !changed {
 			return nil
 		}
-		if _, err := tx.Exec(ctx, update, enabled, scenarioID); err != nil {
+		if _, err := tx.Exec(ctx, update, enabled, scenarioID, timestamp(next)); err != nil {
 			return err
 		}
 		return insertEntries(ctx, tx, siteID, &e)

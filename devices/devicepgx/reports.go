@@ -153,7 +153,7 @@ func (c *stateColumns) state(deviceID int64) (devices.State, error) {
 }
 
 // SaveEvent is documented at devices.Store.
-func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices.Entry) (bool, error) {
+func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices.Entry, triggered ...devices.Occurrence) (bool, error) {
 	// A unit's events go one by one: two bridges that have the same ones in another
 	// order would wait for each other.
 	const insert = `
@@ -164,14 +164,24 @@ func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices
 			SELECT site_id, id, $2::text, $3::text, $4::text, $5::timestamptz FROM unit
 			ON CONFLICT (unit_id, event_id) WHERE event_id IS NOT NULL DO NOTHING
 			RETURNING id
+		), triggered AS (
+			INSERT INTO scenario_occurrences (scenario_id, occasion, at, outcome, recorded_at, lease_until)
+			SELECT c.id, x.occasion, x.at, 'open', x.at, x.at
+			FROM appended, unit, scenarios c, unnest($6::bigint[], $7::text[], $8::timestamptz[]) AS x (scenario_id, occasion, at)
+			WHERE c.id = x.scenario_id AND c.site_id = unit.site_id AND c.enabled
+			ON CONFLICT DO NOTHING
 		)
 		SELECT EXISTS (SELECT FROM appended) FROM unit`
 	if !storable(unitID) {
 		return false, wrap(devices.ErrNotFound, "save event %q of unit %q", eventID, unitID)
 	}
+	scenarios, occasions, times := []int64{}, []string{}, []time.Time{}
+	for _, o := range triggered {
+		scenarios, occasions, times = append(scenarios, o.ScenarioID), append(occasions, o.Occasion), append(times, o.At)
+	}
 	var appended bool
 	err := s.db.Write(ctx, unitKey(unitID), func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, insert, unitID, eventID, string(e.Type), e.Label, e.CreatedAt).Scan(&appended)
+		return tx.QueryRow(ctx, insert, unitID, eventID, string(e.Type), e.Label, e.CreatedAt, scenarios, occasions, times).Scan(&appended)
 	})
 	if err != nil {
 		return false, wrap(err, "save event %q of unit %q", eventID, unitID)

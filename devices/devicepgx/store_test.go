@@ -61,3 +61,15 @@ func addUser(t testing.TB, db *groupcommit.Postgres, name string) int64 {
 	}))
 	return id
 }
+
+func TestScenariosThroughAYear(t *testing.T) {
+	t.Parallel()
+	store, addUser := open(t)
+	devicetest.Year(t, []devices.Store{store}, addUser)
+}
+
+func TestScenariosThroughAYearWithTwoBridges(t *testing.T) {
+	t.Parallel()
+	stores, addUser := openThree(t)
+	devicetest.Year(t, stores[:2], addUser)
+}

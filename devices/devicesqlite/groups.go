@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"time"
 
 	"github.com/foxbridge/foxbridge/devices"
 )
@@ -180,14 +181,14 @@ func (s *Store) change(ctx context.Context, siteID int64, e devices.Entry, state
 // AddScenario is documented at devices.Store.
 func (s *Store) AddScenario(ctx context.Context, c devices.Scenario, most int, e devices.Entry) (devices.Scenario, error) {
 	const insert = `
-		INSERT INTO scenarios (id, site_id, label, type, enabled, rule, created_by, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+		INSERT INTO scenarios (id, site_id, label, type, enabled, rule, created_by, next_at, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	const step = `INSERT INTO scenario_steps (scenario_id, position, device_id, operation) VALUES (?, ?, ?, ?)`
 	const device = `SELECT ` + deviceColumns + ` FROM devices d WHERE d.id = ? AND d.site_id = ? AND d.kind = ?`
 	var added devices.Scenario
 	err := s.db.Write(ctx, siteKey(c.SiteID), func(ctx context.Context, tx *sql.Tx) error {
 		added = c
-		added.CreatedAt, added.Steps = stored(c.CreatedAt), nil
+		added.CreatedAt, added.NextAt, added.Steps = stored(c.CreatedAt), utcOrZero(microsOrNull(c.NextAt)), nil
 		if err := room(ctx, tx, "scenarios", c.SiteID, most); err != nil {
 			return err
 		}
@@ -195,7 +196,8 @@ func (s *Store) AddScenario(ctx context.Context, c devices.Scenario, most int, e
 		if added.ID, err = drawID(ctx, tx); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, insert, added.ID, c.SiteID, c.Label, string(c.Type), c.Enabled, string(c.Rule), c.CreatedBy, micros(c.CreatedAt))
+		_, err = tx.ExecContext(ctx, insert, added.ID, c.SiteID, c.Label, string(c.Type), c.Enabled, string(c.Rule), c.CreatedBy,
+			microsOrNull(c.NextAt), micros(c.CreatedAt))
 		if err != nil {
 			return err
 		}
@@ -223,21 +225,22 @@ func (s *Store) AddScenario(ctx context.Context, c devices.Scenario, most int, e
 }
 
 const scenarioColumns = `coalesce(c.id, 0), coalesce(c.label, ''), coalesce(c.type, ''), coalesce(c.enabled, 0), coalesce(c.rule, ''),
-	coalesce(c.created_by, 0), coalesce(c.created_at, 0)`
+	coalesce(c.created_by, 0), c.next_at, coalesce(c.created_at, 0)`
 
 // scenarioScan takes scenarioColumns up.
 type scenarioScan struct {
 	devices.Scenario
 	rule      string
+	nextAt    sql.NullInt64
 	createdAt int64
 }
 
 func (c *scenarioScan) into() []any {
-	return []any{&c.ID, &c.Label, (*string)(&c.Type), &c.Enabled, &c.rule, &c.CreatedBy, &c.createdAt}
+	return []any{&c.ID, &c.Label, (*string)(&c.Type), &c.Enabled, &c.rule, &c.CreatedBy, &c.nextAt, &c.createdAt}
 }
 
 func (c *scenarioScan) scenario(siteID int64) devices.Scenario {
-	c.SiteID, c.Rule, c.CreatedAt = siteID, json.RawMessage(c.rule), utc(c.createdAt)
+	c.SiteID, c.Rule, c.NextAt, c.CreatedAt = siteID, json.RawMessage(c.rule), utcOrZero(c.nextAt), utc(c.createdAt)
 	return c.Scenario
 }
 
@@ -294,6 +297,7 @@ func (s *Store) Scenario(ctx context.Context, userID, siteID, scenarioID int64) 
 		into := append(append(unit.into(), c.into()...), &deviceID, &step.Operation)
 		site, err = scanSite(row, append(into, device.into()...)...)
 		step.Device = device.device(siteID)
+		step.Device.ID = deviceID // also if it is gone
 		if deviceID == devices.SecurityDevice {
 			step.Device = devices.Device{SiteID: siteID, UnitID: unit.id.String, Kind: devices.Security}
 		}
@@ -314,9 +318,9 @@ func (s *Store) Scenario(ctx context.Context, userID, siteID, scenarioID int64) 
 }
 
 // SwitchScenario is documented at devices.Store.
-func (s *Store) SwitchScenario(ctx context.Context, siteID, scenarioID int64, enabled bool, e devices.Entry) (bool, error) {
+func (s *Store) SwitchScenario(ctx context.Context, siteID, scenarioID int64, enabled bool, next time.Time, e devices.Entry) (bool, error) {
 	const query = `SELECT enabled FROM scenarios WHERE id = ? AND site_id = ?`
-	const update = `UPDATE scenarios SET enabled = ? WHERE id = ?`
+	const update = `UPDATE scenarios SET enabled = ?, next_at = ?, plan = '' WHERE id = ?`
 	var changed bool
 	err := s.db.Write(ctx, siteKey(siteID), func(ctx context.Context, tx *sql.Tx) error {
 		var was bool
@@ -326,7 +330,7 @@ func (s *Store) SwitchScenario(ctx context.Context, siteID, scenarioID int64, en
 		if changed = was != enabled; !changed {
 			return nil
 		}
-		if _, err := tx.ExecContext(ctx, update, enabled, scenarioID); err != nil {
+		if _, err := tx.ExecContext(ctx, update, enabled, microsOrNull(next), scenarioID); err != nil {
 			return err
 		}
 		return insertEntry(ctx, tx, siteID, e)

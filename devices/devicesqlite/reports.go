@@ -159,7 +159,7 @@ func (c *stateColumns) state(deviceID int64) (devices.State, error) {
 }
 
 // SaveEvent is documented at devices.Store.
-func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices.Entry) (bool, error) {
+func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices.Entry, triggered ...devices.Occurrence) (bool, error) {
 	const site = `SELECT site_id FROM units WHERE id = ?`
 	const insert = `
 		INSERT INTO history (site_id, unit_id, event_id, type, label, created_at) VALUES (?, ?, ?, ?, ?, ?)
@@ -174,8 +174,10 @@ func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices
 		if err != nil {
 			return err
 		}
-		appended, err = result.RowsAffected()
-		return err
+		if appended, err = result.RowsAffected(); err != nil || appended == 0 {
+			return err
+		}
+		return insertTriggered(ctx, tx, siteID, triggered)
 	})
 	if err != nil {
 		return false, wrap(ctx, err, "save event %q of unit %q", eventID, unitID)

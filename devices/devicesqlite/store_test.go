@@ -33,3 +33,9 @@ func addUser(t testing.TB, db *groupcommit.SQLite, name string) int64 {
 	}))
 	return id
 }
+
+func TestScenariosThroughAYear(t *testing.T) {
+	t.Parallel()
+	store, addUser := open(t)
+	devicetest.Year(t, []devices.Store{store}, addUser)
+}

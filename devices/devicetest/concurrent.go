@@ -192,6 +192,64 @@ func testConcurrent(t *testing.T, b *bench) {
 		require.Len(t, h.all(t), events)
 	})
 
+	t.Run("an occurrence is begun once", func(t *testing.T) {
+		h := b.house(t)
+		s := h.timed(t)
+		var begun, claimed atomic.Int64
+		together(t, crowd, func(ctx context.Context, i int) error {
+			took, mine, err := store(i).Claim(ctx, claim(s, "first"))
+			if took {
+				claimed.Add(1)
+			}
+			if mine {
+				begun.Add(1)
+			}
+			return err
+		})
+		require.EqualValues(t, 1, claimed.Load())
+		require.EqualValues(t, 1, begun.Load())
+		o := devices.Occurrence{ScenarioID: s.ID, Occasion: "first", At: noon}
+		var taken atomic.Int64
+		together(t, crowd, func(ctx context.Context, i int) error {
+			got, err := store(i).Take(ctx, take(h, o, claim(s, "").Until))
+			if got == devices.TakenByCaller {
+				taken.Add(1)
+			}
+			return err
+		})
+		require.EqualValues(t, 1, taken.Load(), "and taken up once when it is nobody's")
+		var ended atomic.Int64
+		together(t, crowd, func(ctx context.Context, i int) error {
+			err := store(i).Conclude(ctx, o, devices.OccurrenceRan, noon, []devices.Entry{entry(devices.HistoryScenario, "ran", noon)})
+			if errors.Is(err, devices.ErrNotFound) {
+				return nil
+			}
+			ended.Add(1)
+			return err
+		})
+		require.EqualValues(t, 1, ended.Load())
+	})
+
+	t.Run("no more events than may set a scenario off", func(t *testing.T) {
+		h := b.house(t)
+		s := h.triggered(t)
+		for i := range crowd {
+			_, err := h.SaveEvent(t.Context(), h.unit, fmt.Sprint("e", i), entry(devices.HistoryAlarm, "Sirène", noon), occasion(s, fmt.Sprint(i)))
+			require.NoError(t, err)
+		}
+		var begun atomic.Int64
+		together(t, crowd, func(ctx context.Context, i int) error {
+			wanted := take(h, occasion(s, fmt.Sprint(i)), noon)
+			wanted.Most, wanted.SiteMost = 5, 100
+			got, err := store(i).Take(ctx, wanted)
+			if got == devices.TakenByCaller {
+				begun.Add(1)
+			}
+			return err
+		})
+		require.EqualValues(t, 5, begun.Load())
+	})
+
 	t.Run("a site gets one unit", func(t *testing.T) {
 		h := b.emptySite(t)
 		var added atomic.Int64

@@ -132,11 +132,53 @@ func testContexts(t *testing.T, b *bench) {
 			return err
 		},
 		"SwitchScenario": func(ctx context.Context) error {
-			_, err := h.SwitchScenario(ctx, h.site, 1, true, entry(devices.HistoryScenario, "s", noon))
+			_, err := h.SwitchScenario(ctx, h.site, 1, true, noon, entry(devices.HistoryScenario, "s", noon))
 			return err
 		},
 		"RemoveScenario": func(ctx context.Context) error {
 			return h.RemoveScenario(ctx, h.site, 1, entry(devices.HistoryConfig, "s", noon))
+		},
+		"Due": func(ctx context.Context) error {
+			_, err := h.Due(ctx, noon, 10)
+			return err
+		},
+		"Timed": func(ctx context.Context) error {
+			_, err := h.Timed(ctx, 0, 10)
+			return err
+		},
+		"Reschedule": func(ctx context.Context) error {
+			_, err := h.Reschedule(ctx, 1, noon, noon)
+			return err
+		},
+		"Claim": func(ctx context.Context) error {
+			_, _, err := h.Claim(ctx, devices.Claim{ScenarioID: 1, Was: noon, Now: noon})
+			return err
+		},
+		"Open": func(ctx context.Context) error {
+			_, err := h.Open(ctx, noon, 10)
+			return err
+		},
+		"Take": func(ctx context.Context) error {
+			_, err := h.Take(ctx, devices.Take{SiteID: h.site, Since: noon, Now: noon, Until: noon, Most: 1})
+			return err
+		},
+		"Release": func(ctx context.Context) error {
+			return h.Release(ctx, devices.Occurrence{ScenarioID: 1}, noon)
+		},
+		"Conclude": func(ctx context.Context) error {
+			return h.Conclude(ctx, devices.Occurrence{ScenarioID: 1}, devices.OccurrenceRan, noon, nil)
+		},
+		"NextDue": func(ctx context.Context) error {
+			_, err := h.NextDue(ctx)
+			return err
+		},
+		"Triggers": func(ctx context.Context) error {
+			_, err := h.Triggers(ctx, h.site)
+			return err
+		},
+		"PurgeOccurrences": func(ctx context.Context) error {
+			_, err := h.PurgeOccurrences(ctx, noon, 10)
+			return err
 		},
 		"Members": func(ctx context.Context) error {
 			_, err := h.Members(ctx, h.site)

@@ -52,6 +52,8 @@ func Run(t *testing.T, open Open) {
 		"rollup":       testRollUp,
 		"groups":       testGroups,
 		"scenarios":    testScenarios,
+		"occurrences":  testOccurrences,
+		"triggers":     testTriggers,
 		"households":   testHouseholds,
 		"entries":      testEntries,
 		"sweeps":       testSweeps,

@@ -137,7 +137,7 @@ func testScenarios(t *testing.T, b *bench) {
 
 	told := len(h.all(t))
 	for i, enabled := range []bool{true, false, false, true} {
-		changed, err := h.SwitchScenario(t.Context(), h.site, added.ID, enabled, entry(devices.HistoryScenario, "Scénario", noon))
+		changed, err := h.SwitchScenario(t.Context(), h.site, added.ID, enabled, time.Time{}, entry(devices.HistoryScenario, "Scénario", noon))
 		require.NoError(t, err)
 		require.Equal(t, i == 1 || i == 3, changed)
 		_, _, found, err := h.Scenario(t.Context(), h.owner, h.site, added.ID)
@@ -145,7 +145,7 @@ func testScenarios(t *testing.T, b *bench) {
 		require.Equal(t, enabled, found.Enabled)
 	}
 	require.Len(t, h.all(t), told+2, "only a change is told")
-	_, err = h.SwitchScenario(t.Context(), foreign.site, added.ID, false, line)
+	_, err = h.SwitchScenario(t.Context(), foreign.site, added.ID, false, time.Time{}, line)
 	require.ErrorIs(t, err, devices.ErrNotFound)
 	require.ErrorIs(t, h.RemoveScenario(t.Context(), foreign.site, added.ID, line), devices.ErrNotFound)
 	require.NoError(t, h.RemoveScenario(t.Context(), h.site, added.ID, line))

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/mqtt"
 	"github.com/foxbridge/foxbridge/mqtt/broker"
@@ -42,6 +43,7 @@ type App struct {
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
 	link     *mqtt.Link
+	engine   *devices.Engine
 	public   *server
 	operator *server
 
@@ -136,6 +138,9 @@ func (a *App) connect(o Options, now func() time.Time) error {
 		return err
 	}
 	a.record.Devices.SetSender(a.link)
+	a.engine = devices.NewEngine(devices.EngineOptions{
+		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, Observe: a.metrics.ScenarioEnded,
+	})
 	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
 	if err != nil {
 		return err
@@ -211,7 +216,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startSweep, a.startUses, a.startPublic,
+		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -284,6 +289,13 @@ func (a *App) startLink(ctx context.Context) error {
 	}
 	a.onStop(a.link.Stop)
 	a.onStop(a.record.Devices.Drain) // while the link still brings answers
+	return nil
+}
+
+// startScenarios lets scenarios run by themselves. They stop before the link does.
+func (a *App) startScenarios(context.Context) error {
+	a.engine.Start()
+	a.onStop(a.engine.Stop)
 	return nil
 }
 

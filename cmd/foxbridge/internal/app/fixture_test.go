@@ -20,6 +20,7 @@ import (
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/internal/apitest"
 	"github.com/foxbridge/foxbridge/mqtt"
 	"github.com/foxbridge/foxbridge/mqtt/unit"
 )
@@ -62,7 +63,7 @@ func startBridge(t testing.TB, cfg config.Config) *bridge {
 	a, log, err := newBridge(t, cfg)
 	require.NoError(t, err)
 	require.NoError(t, a.Start(t.Context()))
-	b := &bridge{App: a, log: log, client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	b := &bridge{App: a, log: log, client: &http.Client{Transport: described(t), Timeout: 20 * time.Second}}
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
 		_ = b.Stop(context.Background()) // the error of the first call, which is a test's own
@@ -75,6 +76,12 @@ func startBridge(t testing.TB, cfg config.Config) *bridge {
 
 func (b *bridge) url(path string) string      { return "http://" + b.HTTPAddr().String() + path }
 func (b *bridge) operator(path string) string { return "http://" + b.OperatorAddr().String() + path }
+
+// described is a way for requests on which each is held against the description of the
+// API, with its answer.
+func described(t testing.TB) http.RoundTripper {
+	return apitest.Shared(t).Transport(&http.Transport{}, func(err error) { t.Error(err) })
+}
 
 // do makes a request and gives status, header and body; status 0 says that nobody answered.
 func (b *bridge) do(t testing.TB, r *http.Request) (int, http.Header, string) {

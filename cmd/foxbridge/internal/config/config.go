@@ -55,6 +55,8 @@ type Config struct {
 	LimitAddress         int  `key:"limit-address" default:"600" min:"0" max:"1000000" doc:"How many requests a minute may come from one address, of IPv6 from one /64, for which nobody has authenticated: pages without a sign-in, and requests whose credentials are wrong. Whoever does authenticate is not kept out by others at the same address. See trusted-proxies."`
 	LimitsShared         bool `key:"limits-shared" default:"false" doc:"Where the limits are counted: false means in this process, true means in the PostgreSQL database, for bridges that share one. When that gives no answer in time, requests are permitted."`
 
+	ScenarioTolerance time.Duration `key:"scenario-tolerance" default:"2m" min:"1s" max:"1h" doc:"How late a scenario may run by itself: after a restart, or when its home was away. One that would be later is recorded as missed in the home's history, and not caught up."`
+
 	MeasurementInterval time.Duration `key:"measurement-interval" default:"1m" min:"1s" max:"1h" doc:"Of what a sensor measures, one value is kept for each interval, the last."`
 	MeasurementRaw      time.Duration `key:"measurement-raw" default:"336h" min:"24h" max:"87600h" doc:"How long each of those values is kept. After that the mean of its hour stands for it (of a light level the last)."`
 	MeasurementKeep     time.Duration `key:"measurement-keep" default:"8760h" min:"24h" max:"87600h" doc:"How long measurements are kept at all."`
