@@ -63,7 +63,7 @@ func newRoot(p process) *cobra.Command {
 		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p), appLegacyCommand(p), appDeleteCommand(p),
 			appHistoryCommand(p), appLimitsCommand(p), appDeactivateCommand(p), appReactivateCommand(p),
 			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretRemoveCommand(p))),
-		group("policy", "The issuance policy, tried out", policySimulateCommand(p)),
+		group("policy", "The issuance policy, tried out", policySimulateCommand(p), policyRehearseCommand(p, inspectIssuance(p))),
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p),
 			siteInviteCommand(p), siteJoinCommand(p), siteMembersCommand(p), siteLeaveCommand(p),
 			group("group", "Devices of a home that are commanded together", groupAddCommand(p), groupListCommand(p), groupRemoveCommand(p)),
