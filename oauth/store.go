@@ -153,7 +153,8 @@ type Store interface {
 	// entry; that to which one was given last comes first; limit at the most.
 	Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]Grant, error)
 	// Disconnect revokes the live grants of a user to a client, now, and ends the codes
-	// that were not spent. It returns how many grants and codes that were.
+	// and the approved device codes that were not spent. It returns how many grants and
+	// codes that were.
 	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...Change) (int, error)
 
 	// AddSession inserts a session, which nobody has used yet. An unknown user is

@@ -113,6 +113,41 @@ func passwordChanges() map[string]func(*testing.T, *bench) {
 			b.access(foreign.Access, now)
 			require.Equal(t, []string{"kitchen"}, b.appPasswords(theirs.ClientID))
 		},
+		"end device codes that were approved if asked to": func(t *testing.T, b *bench) {
+			c, other := b.client(), b.client()
+			approved, waiting, kept := b.deviceCode(c), b.deviceCode(c), b.deviceCode(other)
+			b.answers(c, approved, true, start())
+			b.answers(other, kept, true, start())
+			require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "new", Now: start()}))
+			left := b.deviceCode(c)
+			b.answers(c, left, true, start())
+			now := start().Add(time.Second)
+			require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "newer", EndTokens: true, Now: now}))
+			b.notPolled(b.poll(approved, now))
+			b.notPolled(b.poll(left, now))
+			b.polls(waiting, now, oauth.DeviceState{Outcome: oauth.DevicePending, Interval: devicePace})
+			state, err := b.PollDevice(t.Context(), b.poll(kept, now))
+			require.NoError(t, err)
+			require.Equal(t, oauth.DeviceGranted, state.Outcome)
+		},
+		"leave no device code that is redeemed meanwhile": func(t *testing.T, b *bench) {
+			c := b.client()
+			for range 10 {
+				code := b.deviceCode(c)
+				b.answers(c, code, true, start())
+				p := b.poll(code, start())
+				together(2, func(i int) {
+					if i == 0 {
+						if err := b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "new", EndTokens: true, Now: start()}); err != nil {
+							t.Error(err)
+						}
+					} else if _, err := b.PollDevice(t.Context(), p); err != nil && !errors.Is(err, oauth.ErrNotFound) {
+						t.Error(err)
+					}
+				})
+				b.noAccess(p.Issuance.Access, start())
+			}
+		},
 		"at once: one succeeds": func(t *testing.T, b *bench) {
 			u := b.user()
 			var changed atomic.Int32
