@@ -226,7 +226,7 @@ func (s *Service) CompleteWithRecoveryCode(ctx context.Context, pending, code st
 	if err != nil {
 		return SignedIn{}, 0, err
 	}
-	key := failureKey("recovery\x00"+p.User.Email, address, p.User.ID)
+	key := failureKey(p.User.Email, address, fmt.Sprintf("recovery of user %d", p.User.ID))
 	failures, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
 	if err != nil {
 		return SignedIn{}, 0, fmt.Errorf("count recovery codes of user %d: %w", p.User.ID, err)
