@@ -75,7 +75,7 @@ func newAppView(c oauth.Client) appView {
 // appKeys are messages that the pages of applications make up.
 func appKeys() []string {
 	keys := []string{
-		"connected.done", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
+		"connected.done", "connected.done.personal", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
 		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy",
 	}
 	for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
