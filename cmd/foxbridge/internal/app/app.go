@@ -149,7 +149,7 @@ func (a *App) connect(o Options, now func() time.Time) error {
 	}
 	a.record.Devices.SetSender(a.link)
 	a.engine = devices.NewEngine(devices.EngineOptions{
-		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, Observe: a.metrics.ScenarioEnded,
+		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, May: a.mayUse, Observe: a.metrics.ScenarioEnded,
 	})
 	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
 	if err != nil {
@@ -300,6 +300,12 @@ func (a *App) startLink(ctx context.Context) error {
 	a.onStop(a.link.Stop)
 	a.onStop(a.record.Devices.Drain) // while the link still brings answers
 	return nil
+}
+
+// mayUse reports whether an account is there and not disabled.
+func (a *App) mayUse(ctx context.Context, userID int64) (bool, error) {
+	users, err := a.record.OAuth.Users(ctx, userID-1, 1)
+	return len(users) == 1 && users[0].ID == userID && users[0].DisabledAt.IsZero(), err
 }
 
 // startScenarios lets scenarios run by themselves. They stop before the link does.
