@@ -256,7 +256,7 @@ type Confirmation struct {
 
 // confirm checks the password. It refuses and counts as SignIn does.
 func (s *Service) confirm(ctx context.Context, by Confirmation) error {
-	_, err := s.signIn(ctx, attempt{username: by.User.Email, password: by.Password, address: by.Address}, func(u User) bool { return u.ID == by.User.ID })
+	_, _, err := s.signIn(ctx, attempt{username: by.User.Email, password: by.Password, address: by.Address}, func(u User) bool { return u.ID == by.User.ID })
 	return s.refuse("", err)
 }
 

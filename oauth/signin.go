@@ -16,10 +16,11 @@ type attempt struct {
 	own                bool   // the client's owner is signed in and enters it on a page
 }
 
-// who holds the places that the attempt takes among the workers.
+// who holds the places that the attempt takes among the workers: the owner of the
+// application, however many there are.
 func (a attempt) who() string {
 	if a.client.ID != "" {
-		return a.client.ID
+		return fmt.Sprint("user ", a.client.OwnerID)
 	}
 	return host(a.address)
 }
@@ -32,6 +33,20 @@ const (
 	accountPassword          // that of the account
 	appPassword              // one of the application
 )
+
+// Proof is what let somebody in. What is made of it is made only while it still holds:
+// the zero Proof always does.
+type Proof struct {
+	PasswordHash string // that the user must have; empty: whichever it is
+	AppPassword  int64  // ID of the one that must be there; 0: none
+}
+
+func proofOf(e evidence, u User, app AppPassword) Proof {
+	if e == appPassword {
+		return Proof{AppPassword: app.ID}
+	}
+	return Proof{PasswordHash: u.PasswordHash}
+}
 
 // enough reports whether u may be let in for it: an account can keep its own password
 // out of the password grant.
@@ -53,7 +68,7 @@ func (try attempt) enough(e evidence, u User) bool {
 // the verification and after it: of a flood of parallel guesses no more than
 // FailureLimit get an answer that says anything about the password, and
 // ownerFailures times as many with all applications of the owner together.
-func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) bool) (u User, err error) {
+func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) bool) (u User, p Proof, err error) {
 	email, named := NormalizeEmail(try.username)
 	if !named {
 		email = try.username
@@ -85,12 +100,13 @@ func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) boo
 		if err := s.mayAnswer(ctx, counts); err != nil {
 			return err
 		}
+		p = proofOf(e, u, app)
 		return s.touch(ctx, app)
 	})
 	if err != nil {
-		return User{}, err
+		return User{}, Proof{}, err
 	}
-	return u, nil
+	return u, p, nil
 }
 
 // countTimeout bounds the count after a verification, which the caller cannot cancel.
@@ -175,6 +191,10 @@ func (s *Service) countWrong(ctx context.Context, counts []tally, reason string)
 			return s.slowDown(after)
 		}
 	}
+	return wrongSignIn(reason)
+}
+
+func wrongSignIn(reason string) *Error {
 	return invalidGrant("The username and password combination is invalid", reason)
 }
 

@@ -25,10 +25,7 @@ func (s *Store) ChangePassword(ctx context.Context, p oauth.PasswordChange, chan
 			return err
 		}
 		if p.Session.Hash != (oauth.Hash{}) {
-			if _, err := tx.Exec(ctx, `
-				INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
-				VALUES ($1, $2, $3, $4)`,
-				p.Session.Hash[:], p.UserID, p.Session.CreatedAt, p.Session.ExpiresAt); err != nil {
+			if err := insertSession(ctx, tx, p.Session); err != nil {
 				return err
 			}
 		}
