@@ -3,8 +3,6 @@
 //
 // Labels are bounded: routes are templates, reasons and outcomes are fixed phrases,
 // and a client_id is that of one of the busiest applications; see Options.Series.
-//
-// The issuance policy is here too, as a pure function of counts and limits: Judge.
 package metrics
 
 import (
@@ -39,6 +37,8 @@ type Metrics struct {
 	commands        *prometheus.CounterVec
 	scenarios       *prometheus.CounterVec
 	acknowledgement *prometheus.HistogramVec
+
+	notices *prometheus.CounterVec
 
 	linkUp   prometheus.Gauge
 	received *prometheus.CounterVec
@@ -107,6 +107,10 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 			Namespace: namespace, Name: "command_acknowledgement_seconds", Buckets: latency,
 			Help: "Time from a command's acceptance to the unit's own acknowledgement.",
 		}, []string{"kind", "operation"}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "notices_total",
+			Help: "Attempts to tell somebody of a verdict on an application, by channel and what became of them: told, failed (tried again later), given_up, vain (nobody is to be told).",
+		}, []string{"channel", "result"}),
 		linkUp: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "mqtt_link_up",
 			Help: "1 while the bridge is connected to its broker, else 0.",
@@ -127,7 +131,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 	}
 	return m, m.register(
 		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered,
-		m.commands, m.scenarios, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
+		m.commands, m.scenarios, m.acknowledgement, m.notices, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
 
@@ -201,17 +205,15 @@ func (m *Metrics) TokenIssued(clientID, grant string, wasteful bool) {
 	m.fleet.issued(clientID, grant, wasteful)
 }
 
-// Judged counts a verdict of the issuance policy, unless it is Fine. kind is that of
-// the application; shadow says that no answer was changed.
-func (m *Metrics) Judged(kind string, j Judgement, shadow bool) {
-	if j.Verdict == Fine {
-		return
-	}
+// Judged counts a verdict of the issuance policy other than fine. kind is that of the
+// application, rule the one that came nearest to its limit; shadow says that no answer
+// was changed. All are fixed phrases.
+func (m *Metrics) Judged(kind, verdict, rule string, shadow bool) {
 	mode := "enforced"
 	if shadow {
 		mode = "shadow"
 	}
-	m.verdicts.WithLabelValues(kind, string(j.Verdict), j.Rule, mode).Inc()
+	m.verdicts.WithLabelValues(kind, verdict, rule, mode).Inc()
 }
 
 // Switched counts an application that was switched off, or on again. by is a fixed
@@ -226,6 +228,11 @@ func (m *Metrics) Switched(off bool, by string) {
 
 // AlertReceived counts an alert by what became of it, a fixed phrase.
 func (m *Metrics) AlertReceived(result string) { m.alerts.WithLabelValues(result).Inc() }
+
+// NoticeAttempted counts an attempt to tell somebody of a verdict. Both are fixed words.
+func (m *Metrics) NoticeAttempted(channel, result string) {
+	m.notices.WithLabelValues(channel, result).Inc()
+}
 
 // Refused counts a refusal of the authorization server. reason is a fixed phrase.
 func (m *Metrics) Refused(reason string) { m.refusals.WithLabelValues(reason).Inc() }

@@ -24,6 +24,7 @@ type chrome struct {
 	console *transcript // errors that pages gave, such as what their policy forbids
 	shots   string      // directory for screenshots; empty: none are kept
 	axe     string      // source of axe-core; empty where it is not installed
+	foreign string      // css of what is on the page and not made here, and so is not checked; empty: nothing is
 }
 
 // screenshotsVariable names a directory to which the tests write a picture of each page
@@ -211,7 +212,8 @@ func (c *chrome) look(t testing.TB, name string) {
 	require.NotEmpty(t, ask(t, c, chromedp.Title()), "%s has no title", name)
 	require.Equal(t, 1, ask(t, c, chromedp.Evaluate[int]("document.querySelectorAll('h1').length")), "%s has one heading", name)
 	require.NotEmpty(t, ask(t, c, chromedp.Evaluate[string]("document.documentElement.lang")), "%s names its language", name)
-	unnamed := ask(t, c, chromedp.Evaluate[int](`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length).length`))
+	unnamed := ask(t, c, chromedp.Evaluate[int](fmt.Sprintf(
+		`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length && !(%[1]q && e.closest(%[1]q))).length`, c.foreign)))
 	require.Zero(t, unnamed, "%s has fields without a label", name)
 	require.Empty(t, c.console.String(), "%s: the browser complains", name)
 }

@@ -215,6 +215,27 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
 }
 
+func TestAnInvitationIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	do := func(want int, args ...string) (stdout string) {
+		t.Helper()
+		code, stdout, stderr := execute(t, "", append(args, "--data-dir", dir)...)
+		require.Equal(t, want, code, stderr)
+		return stdout
+	}
+	for _, name := range []string{"a", "b"} {
+		do(exitOK, "user", "add", name+"@example.com", "--name", name)
+	}
+	do(exitOK, "site", "add", "--owner", "a@example.com", "--label", "Home")
+	var invited struct{ Code string }
+	require.NoError(t, json.Unmarshal([]byte(do(exitOK, "site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--json")), &invited))
+	withdraw := []string{"site", "uninvite", "--owner", "a@example.com", "--site", "1", "--email", "B@example.com"}
+	do(exitOK, withdraw...)
+	do(exitFail, withdraw...)
+	do(exitFail, "site", "join", "--email", "b@example.com", "--code", invited.Code)
+}
+
 // What an administrator does for a commercial application, from the request to the
 // change of its secret.
 func TestCommercialApplicationIsRequestedAndApproved(t *testing.T) {
@@ -308,7 +329,7 @@ func TestTablesHaveHeads(t *testing.T) {
 	require.Contains(t, stdout, "cannot be shown again")
 	code, stdout, stderr = execute(t, "", "user", "list", "--data-dir", dir)
 	require.Equal(t, exitOK, code, stderr)
-	require.Regexp(t, `(?m)^ID +EMAIL +NAME +CREATED\n1 +a@example\.com +A person +\d{4}-`, stdout)
+	require.Regexp(t, `(?m)^ID +EMAIL +NAME +OPERATOR +CREATED\n1 +a@example\.com +A person +false +\d{4}-`, stdout)
 }
 
 func TestSettingsComeFromTheEnvironmentToo(t *testing.T) {

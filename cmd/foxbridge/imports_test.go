@@ -22,6 +22,9 @@ func arrows() map[string][]string {
 		"cmd/foxbridge":                 {"*"},
 		"cmd/foxbridge/internal/app":    {"*"},
 		"cmd/foxbridge/internal/config": nil,
+		"cmd/foxbridge/internal/policy": {"oauth"},
+		"cmd/foxbridge/internal/notify": nil,
+		"cmd/foxbridge/internal/apidoc": {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":          nil,
 
@@ -49,6 +52,7 @@ func arrows() map[string][]string {
 		"deployments/migrations/migrationstest": {"deployments/migrations", "internal/groupcommit"},
 		"internal/groupcommit":                  nil,
 		"internal/limit":                        nil,
+		"internal/apitest":                      nil,
 		"internal/web":                          nil,
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/internal/apitest"
 	"golang.org/x/oauth2"
 )
 
@@ -61,7 +63,7 @@ func newAssistant(t testing.TB, e *estate, bridge *running, redirects []string) 
 		args = append(args, "--scope", scope)
 	}
 	// Alexa waits 4.5 s for a token, and then the linking has failed.
-	p := &assistant{server: "http://" + bridge.HTTP, http: &http.Client{Timeout: 4500 * time.Millisecond, Transport: &http.Transport{}}}
+	p := &assistant{server: "http://" + bridge.HTTP, http: &http.Client{Timeout: 4500 * time.Millisecond, Transport: apitest.Shared(t).Transport(&http.Transport{}, func(err error) { t.Error(err) })}}
 	t.Cleanup(p.http.CloseIdleConnections)
 	e.run(t, &p.app, args...)
 	e.run(t, nil, "app", "approve", p.app.ClientID)

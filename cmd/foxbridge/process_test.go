@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/internal/apitest"
 )
 
 // built is the real program, built once for all tests that start it.
@@ -28,7 +31,20 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
+	described, err := apitest.Kept()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the description of the API cannot be read:", err)
+		os.Exit(1)
+	}
+	// Whatever a test asks the program, and is told, is held against the description.
+	http.DefaultTransport = described.Transport(http.DefaultTransport, nil)
 	code := m.Run()
+	exchanges, operations, answers := described.Seen()
+	fmt.Fprintf(os.Stderr, "%d exchanges with %d operations, which answered in %d ways, were held against the description of the API\n", exchanges, operations, answers)
+	for _, err := range described.Wrong() {
+		fmt.Fprintln(os.Stderr, "not as the API is described:", err)
+		code = max(code, 1)
+	}
 	if built.path != "" {
 		os.RemoveAll(filepath.Dir(built.path))
 	}

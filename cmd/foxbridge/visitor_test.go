@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
+
+	"github.com/foxbridge/foxbridge/internal/apitest"
 )
 
 // visitor is a person with a browser that knows cookies, forms and links, and no
@@ -34,7 +36,7 @@ func newVisitor(t testing.TB) *visitor {
 	require.NoError(t, err)
 	v := &visitor{}
 	v.http = &http.Client{
-		Jar: jar, Transport: &http.Transport{}, Timeout: 30 * time.Second,
+		Jar: jar, Transport: apitest.Shared(t).Transport(&http.Transport{}, func(err error) { t.Error(err) }), Timeout: 30 * time.Second,
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if v.stay != "" && strings.HasPrefix(r.URL.String(), v.stay) || len(via) > 10 {
 				return http.ErrUseLastResponse

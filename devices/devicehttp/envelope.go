@@ -208,9 +208,9 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, e en
 	}
 }
 
-// statusOf is the one table from a refusal to its HTTP status. 400 is not in it: a
+// StatusOf is the one table from a refusal to its HTTP status. 400 is not in it: a
 // client takes that for a token that is no good.
-func statusOf(code devices.RefusalCode) int {
+func StatusOf(code devices.RefusalCode) int {
 	switch code {
 	case devices.NoSuch:
 		return http.StatusNotFound
@@ -253,7 +253,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if refusal.Scope != "" {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="foxbridge", error=%q, scope=%q`, refusal.Code, refusal.Scope))
 		}
-		h.ko(w, r, statusOf(refusal.Code), string(refusal.Code), refusal.Text)
+		h.ko(w, r, StatusOf(refusal.Code), string(refusal.Code), refusal.Text)
 	case errors.As(err, &outcome):
 		h.failOutcome(w, r, outcome.command)
 	case errors.As(err, &parts):
@@ -268,15 +268,15 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (h *Handler) failOutcome(w http.ResponseWriter, r *http.Request, c devices.Command) {
-	status, code, text := outcomeOnWire(c)
+	status, code, text := OutcomeOnWire(c)
 	if c.Outcome == devices.Offline {
 		retryAfter(w, devices.OfflineRetry)
 	}
 	h.ko(w, r, status, code, text)
 }
 
-// outcomeOnWire tells of a command that was not done.
-func outcomeOnWire(c devices.Command) (status int, code, text string) {
+// OutcomeOnWire tells of a command that was not done.
+func OutcomeOnWire(c devices.Command) (status int, code, text string) {
 	switch {
 	case c.Outcome == devices.Refused && c.Reason != "":
 		return http.StatusConflict, "unit_refused", "The unit refused the command: " + c.Reason
@@ -328,11 +328,11 @@ func (h *Handler) failParts(w http.ResponseWriter, r *http.Request, parts []devi
 
 func (h *Handler) partOnWire(r *http.Request, p devices.Part) (status int, code, text string) {
 	if p.Err == nil {
-		return outcomeOnWire(p.Command)
+		return OutcomeOnWire(p.Command)
 	}
 	var refusal *devices.Refusal
 	if errors.As(p.Err, &refusal) {
-		return statusOf(refusal.Code), string(refusal.Code), refusal.Text
+		return StatusOf(refusal.Code), string(refusal.Code), refusal.Text
 	}
 	h.log.ErrorContext(r.Context(), "command of a group failed", "device", p.Device.ID, "err", p.Err)
 	return http.StatusInternalServerError, "server_error", "The server failed"

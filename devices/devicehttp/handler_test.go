@@ -24,6 +24,7 @@ import (
 	"github.com/foxbridge/foxbridge/devices/devicehttp"
 	"github.com/foxbridge/foxbridge/devices/devicepgx"
 	"github.com/foxbridge/foxbridge/devices/devicesqlite"
+	"github.com/foxbridge/foxbridge/internal/apitest"
 )
 
 // api is the API over a real store, with a unit that answers by the test's rule.
@@ -131,7 +132,7 @@ func newAPIOn(t testing.TB, store devices.Store, query func(string) int64, comma
 			return devices.Caller{UserID: a.owner.UserID, UserName: "Alice", ClientID: "app", ClientName: "Script", Unscoped: a.scopes == nil, Scopes: a.scopes}, a.caller
 		},
 	}).Register(routes)
-	a.Server = httptest.NewServer(routes)
+	a.Server = httptest.NewServer(apitest.Shared(t).Handler(t, routes))
 	t.Cleanup(a.Close)
 	return a
 }
@@ -421,11 +422,11 @@ func TestWithoutARightTokenNothingHappens(t *testing.T) {
 	}
 	a.caller = &devicehttp.AuthError{
 		Status: 401, Code: "invalid_token", Description: "The application is switched off",
-		URI: "https://foxbridge.example/dev/apps/1", Explanation: map[string]int{"count": 21},
+		URI: "https://foxbridge.example/dev/apps/1", Explanation: map[string]any{"by": "policy", "since": "2026-11-22T10:00:00Z", "count": 21, "advice": "Keep the token"},
 	}
 	explained := a.ko(http.StatusUnauthorized, "invalid_token", "GET", "/client/site/items")
 	require.Equal(t, "https://foxbridge.example/dev/apps/1", explained.body["error_uri"])
-	require.Equal(t, map[string]any{"count": 21.0}, explained.body["explanation"])
+	require.Equal(t, 21.0, explained.body["explanation"].(map[string]any)["count"])
 	a.caller = errors.New("the database is on fire at 10.0.0.1")
 	got := a.ko(http.StatusInternalServerError, "server_error", "GET", "/client/site/items")
 	require.NotContains(t, got.body["error_description"], "fire", "nothing of the inside is shown")

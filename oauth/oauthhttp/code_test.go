@@ -269,7 +269,7 @@ func TestStockClientWithACode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, nil)
-			web := httptest.NewServer(s.router)
+			web := httptest.NewServer(s.checked)
 			defer web.Close()
 			app := s.commercial(t, func(r *oauth.CommercialRequest) { r.Public = c.public })
 			config := oauth2.Config{
@@ -319,7 +319,7 @@ func authorizeRequest(t *testing.T, address string) oauth.AuthorizeRequest {
 func TestStockClientWithItsOwnCredentials(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
-	web := httptest.NewServer(s.router)
+	web := httptest.NewServer(s.checked)
 	defer web.Close()
 	app := s.commercial(t)
 	config := clientcredentials.Config{

@@ -18,6 +18,7 @@ func forAnyOrigin() []string {
 		pathAuthorizationServer,
 		pathProtectedResource,
 		"/v2/",
+		"/openapi.json",
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/internal/apitest"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 	"github.com/foxbridge/foxbridge/oauth/oauthpgx"
@@ -45,6 +46,7 @@ func scopes() []string {
 // server is the whole authorization server on a store of its own.
 type server struct {
 	router    *mux.Router
+	checked   http.Handler // the router, held against the description of the API
 	handler   *oauthhttp.Handler
 	service   *oauth.Service
 	passwords *oauth.Passwords
@@ -97,6 +99,7 @@ func newServerOn(t testing.TB, real oauth.Store, store func(oauth.Store) oauth.S
 	})
 	s.router = mux.NewRouter()
 	s.handler.Register(s.router)
+	s.checked = apitest.Shared(t).Handler(t, s.router)
 	return s
 }
 
@@ -207,7 +210,7 @@ func (s *server) Advance(d time.Duration) {
 // do sends a request to the router.
 func (s *server) do(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	s.router.ServeHTTP(w, r)
+	s.checked.ServeHTTP(w, r)
 	return w
 }
 

@@ -88,7 +88,7 @@ func newMatrix(t *testing.T, s *server) *matrix {
 	rejected := s.requested(t)
 	require.NoError(t, s.service.Reject(t.Context(), rejected.ID))
 	m := &matrix{
-		s: s, web: httptest.NewServer(s.router), from: netip.MustParseAddr("10.0.0.0"),
+		s: s, web: httptest.NewServer(s.checked), from: netip.MustParseAddr("10.0.0.0"),
 		issued: []application{s.commercial(t), s.commercial(t, public), s.requested(t), rejected, s.legacy(t), s.deleted(t)},
 		counts: map[outcome]int{}, per: map[string]int{}, spend: map[string]string{},
 	}

@@ -50,6 +50,8 @@ type PagesOptions struct {
 	// Sites lists the homes of a person, so that a consent can be narrowed to some of
 	// them. Nil: nobody is asked.
 	Sites func(ctx context.Context, userID int64) ([]Site, error)
+	// Additions are pages of others in the same site.
+	Additions []Addition
 	// Home is the local path to which a sign-in leads when nothing else was asked for.
 	// Empty: the page of connected applications, and then "/" leads there too.
 	Home string
@@ -61,14 +63,16 @@ type PagesOptions struct {
 // applications that are connected, and those that they registered. They may be used
 // by several goroutines at once.
 type Pages struct {
-	service  *oauth.Service
-	log      *slog.Logger
-	address  func(*http.Request) netip.Addr
-	limits   Limits
-	sites    func(context.Context, int64) ([]Site, error)
-	home     string
-	signUpOn bool
-	web      *web.Pages
+	service   *oauth.Service
+	log       *slog.Logger
+	address   func(*http.Request) netip.Addr
+	limits    Limits
+	sites     func(context.Context, int64) ([]Site, error)
+	home      string
+	signUpOn  bool
+	web       *web.Pages
+	additions []Addition
+
 	decoding chan struct{} // holds one for each picture that is being decoded
 }
 
@@ -85,7 +89,7 @@ const (
 func NewPages(o PagesOptions) (*Pages, error) {
 	p := &Pages{
 		service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home, signUpOn: o.SignUp,
-		decoding: make(chan struct{}, logosAtOnce),
+		decoding: make(chan struct{}, logosAtOnce), additions: o.Additions,
 	}
 	if p.address == nil {
 		p.address = connection
@@ -111,14 +115,20 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pages: %w", err)
 	}
-	p.web, err = web.New(web.Options{
+	site := web.Options{
 		Templates: []fs.FS{templates}, Messages: []fs.FS{messages}, Assets: []fs.FS{assets},
-		Secure: o.Secure, Logger: o.Logger, Header: header,
-	})
+		Secure: o.Secure, Logger: o.Logger, Header: p.header,
+	}
+	keys := dynamicKeys()
+	for _, a := range o.Additions {
+		a.addTo(&site)
+		keys = append(keys, a.Label)
+	}
+	p.web, err = web.New(site)
 	if err != nil {
 		return nil, fmt.Errorf("make pages: %w", err)
 	}
-	if err := p.web.RequireKeys(dynamicKeys()...); err != nil {
+	if err := p.web.RequireKeys(keys...); err != nil {
 		return nil, fmt.Errorf("make pages: %w", err)
 	}
 	return p, nil
@@ -143,7 +153,7 @@ func (p *Pages) Register(r *mux.Router) {
 			return nil
 		}}})
 	}
-	routes = slices.Concat(routes, p.secondPages(), p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages())
+	routes = slices.Concat(routes, p.secondPages(), p.devicePages(), p.editPages(), p.appPages(), p.securityPages(), p.operatorPages(), p.additionPages())
 	for _, route := range routes {
 		p.handle(r, route.path, route.page)
 	}
@@ -266,13 +276,16 @@ func (p *Pages) visitor(r *http.Request) (visitor, error) {
 }
 
 // header is what the header of a page shows to who was found to send r.
-func header(r *http.Request) web.Header {
+func (p *Pages) header(r *http.Request) web.Header {
 	v, _ := r.Context().Value(visitorKey{}).(visitor)
 	if !v.signedIn() {
 		return web.Header{}
 	}
 	links := []web.Link{
 		{Path: pathConnected, Label: "nav.connected"}, {Path: pathApps, Label: "nav.apps"}, {Path: pathSecurity, Label: "nav.security"},
+	}
+	for _, a := range p.additions {
+		links = append(links, web.Link{Path: a.Path, Label: a.Label})
 	}
 	if v.user.Operator {
 		links = append(links, web.Link{Path: pathRequests, Label: "nav.operator"})
@@ -367,5 +380,5 @@ func dynamicKeys() []string {
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
+	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), issuanceKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
 }

@@ -52,7 +52,7 @@ func newSiteOn(t testing.TB, s *server, change func(*oauthhttp.PagesOptions)) *s
 	pages, err := oauthhttp.NewPages(options)
 	require.NoError(t, err)
 	pages.Register(s.router)
-	listening := httptest.NewServer(s.router)
+	listening := httptest.NewServer(s.checked)
 	t.Cleanup(listening.Close)
 	site.url = listening.URL
 	return site

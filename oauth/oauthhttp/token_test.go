@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/oauth2"
 
+	"github.com/foxbridge/foxbridge/internal/apitest"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
@@ -326,7 +327,7 @@ func TestTheAddressCanBeTakenFromElsewhere(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(v.Encode()))
 		r.Header.Set("X-Real-Ip", address)
 		w := httptest.NewRecorder()
-		router.ServeHTTP(w, r)
+		apitest.Shared(t).Handler(t, router).ServeHTTP(w, r)
 		return decoded(t, w).Error
 	}
 	for range 10 {
@@ -443,7 +444,7 @@ func TestStockClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, nil)
-			web := httptest.NewServer(s.router)
+			web := httptest.NewServer(s.checked)
 			defer web.Close()
 			config := oauth2.Config{
 				ClientID: s.client.ID, ClientSecret: s.secret,
@@ -481,7 +482,7 @@ func TestStockClient(t *testing.T) {
 func TestAChunkedBody(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
-	web := httptest.NewServer(s.router)
+	web := httptest.NewServer(s.checked)
 	defer web.Close()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL+"/oauth2/token", struct{ io.Reader }{strings.NewReader(s.signIn().Encode())})
 	require.NoError(t, err)
@@ -494,6 +495,7 @@ func TestAChunkedBody(t *testing.T) {
 
 func FuzzTokenRequest(f *testing.F) {
 	s := newServer(f, nil)
+	s.checked = s.router // nonsense is not described
 	right := s.signIn()
 	multi, parts := asMultipart(f, right)
 	f.Add(form, right.Encode(), "")

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"text/template"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,6 @@ type Options struct {
 	Registry *prometheus.Registry // the App's own: it takes the names of its metrics
 	Version  string               // of the program, for the metrics
 	Now      func() time.Time     // the clock; nil: time.Now
-	Switcher Switcher             // what alerts switch applications by; nil: the record's own
 }
 
 // App is a bridge. Start it once; Stop it always.
@@ -40,6 +40,9 @@ type App struct {
 	log *slog.Logger
 
 	record   *Record
+	senders  senders
+	mails    *template.Template
+	ears     []chan struct{} // of the tellers
 	limits   *limits
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
@@ -79,8 +82,14 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	now := clock(o.Now)
-	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2)}
+	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2), ears: newEars()}
 	a.phase.Store(starting)
+	if a.senders, err = newSenders(cfg, now); err != nil {
+		return nil, err
+	}
+	if a.mails, err = newMails(); err != nil {
+		return nil, err
+	}
 	// First: applications know the authorization server by the address that is taken.
 	a.public = newServer("http", cfg.HTTP, cfg.HTTPConnections, o.Logger)
 	if err := a.public.listen(ctx); err != nil {
@@ -93,7 +102,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	}
 	a.onStop(a.limits.close)
 	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: authorizationObserver{m, o.Logger}, devices: m, commits: m.Committed},
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: bell{authorizationObserver{m, o.Logger}, a.ears}, devices: m, commits: m.Committed},
 		limits: a.limits, now: now, log: o.Logger,
 	})
 	if err != nil {
@@ -148,7 +157,7 @@ func (a *App) connect(o Options, now func() time.Time) error {
 	}
 	a.public.handle(public)
 	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, a.log)
-	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(o.Switcher), a.cfg.PProf, a.log))
+	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(), a.cfg.PProf, a.log))
 	return a.metrics.Watch(metrics.Gauges{
 		UnitsOnline:   a.unitsOnline,
 		PasswordQueue: func() float64 { return float64(a.record.passwords.Stats().Waiting) },
@@ -157,14 +166,11 @@ func (a *App) connect(o Options, now func() time.Time) error {
 }
 
 // alerts receives those of Alertmanager; nil if there is no alert-token.
-func (a *App) alerts(s Switcher) http.Handler {
-	if s == nil {
-		s = recordSwitcher{a.record.OAuth}
-	}
+func (a *App) alerts() http.Handler {
 	if a.cfg.AlertToken == "" {
 		return nil
 	}
-	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: s, observe: a.metrics.AlertReceived, log: a.log}}
+	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: a.record.OAuth, observe: a.metrics.AlertReceived, log: a.log}}
 }
 
 // gatekeeper lets units in by the record.
@@ -220,7 +226,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startUses, a.startPublic,
+		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startNotices, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))

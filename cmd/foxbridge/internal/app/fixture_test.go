@@ -20,6 +20,7 @@ import (
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/internal/apitest"
 	"github.com/foxbridge/foxbridge/mqtt"
 	"github.com/foxbridge/foxbridge/mqtt/unit"
 )
@@ -49,24 +50,20 @@ type bridge struct {
 	client *http.Client
 }
 
-// newBridge makes an App, whose alerts come to the Switcher if one is given.
-func newBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) (*app.App, *transcript, error) {
+// newBridge makes an App.
+func newBridge(t testing.TB, cfg config.Config) (*app.App, *transcript, error) {
 	t.Helper()
 	log := &transcript{}
-	options := app.Options{Logger: app.NewLogger(log, "text", cfg.LogLevel), Registry: prometheus.NewRegistry(), Version: "test"}
-	for _, s := range alerts {
-		options.Switcher = s
-	}
-	a, err := app.New(t.Context(), cfg, options)
+	a, err := app.New(t.Context(), cfg, app.Options{Logger: app.NewLogger(log, "text", cfg.LogLevel), Registry: prometheus.NewRegistry(), Version: "test"})
 	return a, log, err
 }
 
-func startBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) *bridge {
+func startBridge(t testing.TB, cfg config.Config) *bridge {
 	t.Helper()
-	a, log, err := newBridge(t, cfg, alerts...)
+	a, log, err := newBridge(t, cfg)
 	require.NoError(t, err)
 	require.NoError(t, a.Start(t.Context()))
-	b := &bridge{App: a, log: log, client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	b := &bridge{App: a, log: log, client: &http.Client{Transport: described(t), Timeout: 20 * time.Second}}
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
 		_ = b.Stop(context.Background()) // the error of the first call, which is a test's own
@@ -79,6 +76,12 @@ func startBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) *bridg
 
 func (b *bridge) url(path string) string      { return "http://" + b.HTTPAddr().String() + path }
 func (b *bridge) operator(path string) string { return "http://" + b.OperatorAddr().String() + path }
+
+// described is a way for requests on which each is held against the description of the
+// API, with its answer.
+func described(t testing.TB) http.RoundTripper {
+	return apitest.Shared(t).Transport(&http.Transport{}, func(err error) { t.Error(err) })
+}
 
 // do makes a request and gives status, header and body; status 0 says that nobody answered.
 func (b *bridge) do(t testing.TB, r *http.Request) (int, http.Header, string) {
@@ -200,19 +203,31 @@ func (b *bridge) register(t testing.TB, connect func(unit.Config) (unitProcess, 
 
 func (b *bridge) signIn(t testing.TB, h *household, clientID string) {
 	t.Helper()
-	form := url.Values{"grant_type": {"password"}, "username": {h.email}, "password": {h.password}}
-	r, err := http.NewRequest(http.MethodPost, b.url("/oauth2/token"), strings.NewReader(form.Encode()))
-	require.NoError(t, err)
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.SetBasicAuth(clientID, h.secret)
-	status, _, body := b.do(t, r)
+	status, _, body := b.askToken(t, h, clientID)
 	require.Equal(t, http.StatusOK, status, body)
+	h.take(t, body)
+}
+
+// take keeps the tokens of an answer.
+func (h *household) take(t testing.TB, body string) {
+	t.Helper()
 	var tokens struct {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &tokens))
 	h.token, h.refresh = tokens.Access, tokens.Refresh
+}
+
+// askToken asks for tokens with the password grant.
+func (b *bridge) askToken(t testing.TB, h *household, clientID string) (int, http.Header, string) {
+	t.Helper()
+	form := url.Values{"grant_type": {"password"}, "username": {h.email}, "password": {h.password}}
+	r, err := http.NewRequest(http.MethodPost, b.url("/oauth2/token"), strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(clientID, h.secret)
+	return b.do(t, r)
 }
 
 // order gives a command to the home; the token travels in the query, where it is

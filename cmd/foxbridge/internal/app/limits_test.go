@@ -23,6 +23,7 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/internal/apitest"
 	"github.com/foxbridge/foxbridge/internal/limit"
 	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/oauth"
@@ -83,8 +84,9 @@ func newFront(t *testing.T, change func(*config.Config)) *front {
 	t.Cleanup(func() { require.NoError(t, f.record.Close()) })
 	f.routes, err = publicRoutes(cfg, f.record, f.limits, m, now, log)
 	require.NoError(t, err)
-	f.handler, err = publicHandler(cfg, f.record, f.limits, m, now, log)
+	handler, err := publicHandler(cfg, f.record, f.limits, m, now, log)
 	require.NoError(t, err)
+	f.handler = apitest.Shared(t).Handler(t, handler)
 	f.register()
 	return f
 }
@@ -217,7 +219,7 @@ func TestEveryAnswerTellsTheLimits(t *testing.T) {
 	}))
 	ask("GET", "/no/such/path", "")
 	ask("BREW", "/v2/no/such/path", "")
-	ask("POST", "/oauth2/token", strings.Repeat("a", maxBody+1))
+	ask("POST", "/oauth2/token", strings.Repeat("a", maxBody+1), "From", "192.0.2.2") // the other has asked too often by now
 	for _, status := range []int{200, 204, 303, 400, 401, 403, 404, 405, 413, 503} {
 		require.Positive(t, answers[status], "%v: the answers were none of status %d", answers, status)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/apidoc"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/devices/devicehttp"
@@ -34,8 +35,17 @@ func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, 
 
 func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*mux.Router, error) {
 	address := addressBehind(cfg.Proxies())
+	document, err := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
+	if err != nil {
+		return nil, err
+	}
+	documentation := apidoc.NewPage(document)
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
 	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
+		Additions: []oauthhttp.Addition{{
+			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
+			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
+		}},
 		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
 		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"), SignUp: cfg.SignUp,
 	})
@@ -52,6 +62,7 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	routes.Use(routed)
 	authorization.Register(routes)
 	pages.Register(routes)
+	document.Register(routes)
 	house.Register(routes)
 	routes.NotFoundHandler = pages.NotFound(routes.NotFoundHandler)
 	return routes, nil

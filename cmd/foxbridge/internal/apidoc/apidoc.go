@@ -1,0 +1,212 @@
+// Package apidoc describes the API: the OpenAPI 3.1 document, and the page on which
+// people read it and try it. The house's operations come from devices.Catalogue, so that
+// one that is added there is described; what else the public listener answers programs
+// is described beside it. Tests hold the document against the router, and against the
+// requests and answers of all tests that speak HTTP.
+package apidoc
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/foxbridge/foxbridge/devices"
+)
+
+// Path is where the document is served.
+const Path = "/openapi.json"
+
+// Options are what a Document depends on.
+type Options struct {
+	// Server is the address under which people and applications reach the API, without a
+	// slash at its end: that of the authorization server's issuer.
+	Server string
+	// CommandGet says that commands are taken by GET too.
+	CommandGet bool
+}
+
+// Document is the description of the API. It does not change.
+type Document struct {
+	text   []byte
+	groups []Group
+}
+
+// Group is operations that belong together.
+type Group struct {
+	Name, Description string
+	Operations        []Operation // in the order of the catalogue
+}
+
+// Operation is a method on a path.
+type Operation struct {
+	Method, Path, Summary string
+	Deprecated            bool
+}
+
+// builder is a document in the making.
+type builder struct {
+	options Options
+	document
+	order []Operation
+	tagOf map[string]string // of each operation, by method and path
+}
+
+// New makes the Document. It fails if two operations have the same name or place.
+func New(o Options) (*Document, error) {
+	b := &builder{options: o, tagOf: map[string]string{}}
+	b.document = document{
+		OpenAPI: "3.1.1",
+		Info: info{
+			Title: "Foxbridge", Summary: "The Myfox cloud API for homes", Description: introduction(), Version: "2.0",
+			License: license{"Apache 2.0", "Apache-2.0"},
+		},
+		Servers: []server{{o.Server, "this bridge"}},
+		Tags:    tags(),
+		Paths:   map[string]pathItem{},
+		Components: components{
+			Schemas: sharedSchemas(), Parameters: sharedParameters(), Headers: sharedHeaders(),
+			Responses: map[string]response{}, SecuritySchemes: securitySchemes(o.Server),
+		},
+	}
+	described := slices.Concat(b.house(), b.authorization(), b.descriptions())
+	names := map[string]bool{}
+	for _, d := range described {
+		item := b.Paths[d.path]
+		if item == nil {
+			item = pathItem{}
+			b.Paths[d.path] = item
+		}
+		if item[d.method] != nil || names[d.operation.OperationID] {
+			return nil, fmt.Errorf("describe the API: %s %s is there twice, or %s is", d.method, d.path, d.operation.OperationID)
+		}
+		item[d.method], names[d.operation.OperationID] = d.operation, true
+		o := Operation{Method: strings.ToUpper(d.method), Path: d.path, Summary: d.operation.Summary, Deprecated: d.operation.Deprecated}
+		b.order = append(b.order, o)
+		b.tagOf[o.Method+o.Path] = d.operation.Tags[0]
+	}
+	text, err := encode(b.document)
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	return &Document{text: text, groups: b.grouped()}, nil
+}
+
+// described is an operation and its place.
+type described struct {
+	method, path string // the method in lower case
+	operation    *operation
+}
+
+// encode writes JSON for people: indented, and without the escapes of HTML.
+func encode(v any) ([]byte, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	err := e.Encode(v)
+	return out.Bytes(), err
+}
+
+func (b *builder) grouped() []Group {
+	var groups []Group
+	for _, t := range b.Tags {
+		g := Group{Name: t.Name, Description: t.Description}
+		for _, o := range b.order {
+			if b.tagOf[o.Method+o.Path] == t.Name {
+				g.Operations = append(g.Operations, o)
+			}
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// JSON is the document. The caller must not change it.
+func (d *Document) JSON() []byte { return d.text }
+
+// Groups lists the operations as a reader looks for them.
+func (d *Document) Groups() []Group { return d.groups }
+
+// tags are the groups of operations, in the order in which they are shown.
+func tags() []tag {
+	list := []tag{
+		{tagTokens, "How an application gets a token, and what it can ask about one."},
+		{tagHomes, "The homes of a person."},
+		{tagAlarm, "How the alarm stands, and setting it."},
+	}
+	for _, row := range devices.Catalogue() {
+		name := tagOfRow(row)
+		if slices.ContainsFunc(list, func(t tag) bool { return t.Name == name }) {
+			continue
+		}
+		list = append(list, tag{name, tagDescriptions()[name]})
+	}
+	for i := range list {
+		if list[i].Description == "" {
+			list[i].Description = list[i].Name + " of a home."
+		}
+	}
+	return append(list, tag{tagAPI, "The API itself."})
+}
+
+// Names of groups that are not those of a kind of device.
+const (
+	tagTokens    = "Tokens"
+	tagHomes     = "Homes"
+	tagAlarm     = "Alarm"
+	tagScenarios = "Scenarios"
+	tagSensors   = "Sensors"
+	tagGroups    = "Groups"
+	tagHistory   = "History"
+	tagLibrary   = "Library"
+	tagCommands  = "Commands"
+	tagAPI       = "API"
+)
+
+func tagDescriptions() map[string]string {
+	return map[string]string{
+		tagScenarios: "Lists of commands that people play, or that run by themselves.",
+		tagSensors:   "What is measured and watched in a home, now and before.",
+		tagGroups:    "Devices that are commanded together.",
+		tagHistory:   "What happened in a home, and who did it.",
+		tagLibrary:   "Pictures and films. There are none yet.",
+		tagCommands:  "The record of every command.",
+		"Cameras":    "There are no cameras yet: the list is empty, and commands are not implemented.",
+	}
+}
+
+// sorted gives the keys of a map in order.
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// Convention is something that holds for all operations. Its Text has code between
+// backquotes.
+type Convention struct{ Name, Text string }
+
+// Conventions lists them.
+func Conventions() []Convention {
+	return []Convention{
+		{"Answers", "Below `/v2` they are JSON in an envelope: `status` is `OK` with a `payload`, or `KO` with an `error` and its `error_description`. " +
+			"Nothing there is answered with 400 but two tokens in one request. Keys that are not described may be added: ignore them."},
+		{"Tokens", "They go into the header `Authorization: Bearer`, the query parameter `access_token`, or the same parameter of a form-urlencoded POST: into one of them. " +
+			"Scopes bind commercial applications; personal ones may do all that their owner may."},
+		{"Paths", "They may end in a slash. HEAD is taken wherever GET is, but for commands. A path that is not here is answered with 404 `not_found`, and a method that a path does not take with 405 " +
+			"and `Allow`: below `/v2` in the envelope as `method_not_allowed`, of the authorization server as `invalid_request`."},
+		{"Commands", "They take POST, and GET too unless the operator has switched that off; a body is ignored. The answer comes when the unit in the house has answered, after 8 seconds at the latest, and says what was really done. " +
+			"`Foxbridge-Command-Id` names the record of it."},
+		{"Limits", "Every answer tells them in `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers). Who asks for more is answered with 429, " +
+			"and `Retry-After` says how many seconds to wait."},
+		{"Pages of other origins", "They may call everything below `/v2`, the token, revocation and userinfo endpoints, the metadata and this document."},
+	}
+}
+
+// introduction is the Conventions in CommonMark.
+func introduction() string {
+	said := []string{"The API of the Myfox cloud, as far as its vendor described it and clients are known to use it."}
+	for _, c := range Conventions() {
+		said = append(said, "**"+c.Name+".** "+c.Text)
+	}
+	return strings.Join(said, "\n\n")
+}

@@ -1,0 +1,58 @@
+package apidoc
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+)
+
+// maxAge is short: the document changes with the next version of the bridge.
+const maxAge = "public, max-age=300"
+
+// Register adds the document to r, with and without a slash at its end. Who has it
+// already, and says so, is not sent it again.
+func (d *Document) Register(r *mux.Router) {
+	text := compact(d.text)
+	sum := sha256.Sum256(text)
+	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			refuse(w)
+			return
+		}
+		h.Set("Content-Type", mediaJSON)
+		h.Set("Cache-Control", maxAge)
+		h.Set(headerETag, tag)
+		h.Set("X-Content-Type-Options", "nosniff")
+		r.Header.Del("Range") // a part of it is no JSON
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+	})
+	r.Handle(Path, serve)
+	r.Handle(Path+"/", serve)
+}
+
+// compact leaves out what is for people.
+func compact(text []byte) []byte {
+	var out bytes.Buffer
+	if err := json.Compact(&out, text); err != nil {
+		return text // it is JSON of encoding/json
+	}
+	return out.Bytes()
+}
+
+// refuse answers another method.
+func refuse(w http.ResponseWriter) {
+	w.Header().Set("Allow", strings.Join([]string{http.MethodGet, http.MethodHead}, ", "))
+	w.Header().Set("Content-Type", mediaJSON)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusMethodNotAllowed)
+	// What fails here is the connection: there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": "method_not_allowed", "error_description": "The path does not take this method"})
+}

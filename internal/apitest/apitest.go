@@ -1,0 +1,346 @@
+// Package apitest holds what tests say to the API, and what they are told, against its
+// description, docs/openapi.json: whatever a test sends and is answered well must be
+// described so, and every answer must be one that is described, down to its error code,
+// its headers and the keys of its body. Of what is refused for what was asked only the
+// answer is looked at: tests ask for nonsense on purpose.
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+)
+
+// Checker compares exchanges with a description. It may be used by several goroutines
+// at once.
+type Checker struct {
+	router routers.Router
+
+	mu    sync.Mutex
+	seen  map[string]int // exchanges by operation and status
+	wrong []error
+}
+
+// Kept is the one Checker of the description that the repository keeps, which is found from
+// the folder that a test runs in: to read it takes a while.
+func Kept() (*Checker, error) { return kept() }
+
+var kept = sync.OnceValues(readKept)
+
+func readKept() (*Checker, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if filepath.Dir(dir) == dir {
+			return nil, errors.New("there is no go.mod above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "docs", "openapi.json"))
+	if err != nil {
+		return nil, err
+	}
+	return New(text)
+}
+
+// New makes a Checker of a description. Its server is every server.
+func New(description []byte) (*Checker, error) {
+	var tree map[string]any
+	if err := json.Unmarshal(description, &tree); err != nil {
+		return nil, fmt.Errorf("read description: %w", err)
+	}
+	tree["servers"] = []any{map[string]any{"url": "/"}}
+	seal(tree, false)
+	text, err := json.Marshal(tree)
+	if err != nil {
+		return nil, fmt.Errorf("read description: %w", err)
+	}
+	loaded, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		return nil, fmt.Errorf("read description: %w", err)
+	}
+	router, err := gorillamux.NewRouter(loaded)
+	if err != nil {
+		return nil, fmt.Errorf("read description: %w", err)
+	}
+	return &Checker{router: router, seen: map[string]int{}}, nil
+}
+
+// seal forbids keys that are not described in what is answered. Clients must put up with
+// new ones, but a test that meets one has found what the description lacks.
+func seal(node any, answered bool) {
+	switch n := node.(type) {
+	case map[string]any:
+		if _, described := n["properties"]; described && answered && n["type"] == "object" {
+			if _, said := n["additionalProperties"]; !said {
+				n["additionalProperties"] = false
+			}
+		}
+		for key, below := range n {
+			seal(below, answered || key == "responses" || key == "schemas")
+		}
+	case []any:
+		for _, below := range n {
+			seal(below, answered)
+		}
+	}
+}
+
+// Exchange is a request with its answer.
+type Exchange struct {
+	Request *http.Request // its Body is not read
+	Sent    []byte        // body of the request; nil if it is not known
+	Status  int
+	Header  http.Header
+	Body    []byte // of the answer
+}
+
+// Check reports what is not as it is described; nil if all is. Exchanges that have
+// nothing to do with the API, such as those with a page, pass.
+func (c *Checker) Check(e Exchange) error {
+	r := e.Request
+	if r.Method == http.MethodOptions && e.Status == http.StatusNoContent {
+		return nil // a browser's question ahead of a call
+	}
+	asked := r.Clone(context.WithoutCancel(r.Context()))
+	asked.Body, asked.GetBody = http.NoBody, nil
+	asked.URL.Path, asked.URL.RawPath = strings.TrimSuffix(asked.URL.Path, "/"), strings.TrimSuffix(asked.URL.RawPath, "/")
+	if asked.Method == http.MethodHead {
+		asked.Method = http.MethodGet
+	}
+	route, variables, err := c.router.FindRoute(asked)
+	switch {
+	case err == nil && e.Status != http.StatusMethodNotAllowed:
+		err = c.described(e, asked, route, variables)
+	case isAPI(asked.URL.Path):
+		err = undescribed(e)
+	default:
+		return nil
+	}
+	c.note(e, route)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s %s answered with %d %.300q: %w", r.Method, r.URL.Path, e.Status, e.Body, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrong = append(c.wrong, err)
+	return err
+}
+
+// isAPI reports whether everything at a path is for programs.
+func isAPI(path string) bool {
+	return path == "/v2" || strings.HasPrefix(path, "/v2/") || strings.HasPrefix(path, "/.well-known/") ||
+		slices.Contains([]string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/userinfo", "/openapi.json"}, path)
+}
+
+func (c *Checker) note(e Exchange, route *routers.Route) {
+	place := "no operation"
+	if route != nil {
+		place = route.Method + " " + route.Path
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen[fmt.Sprintf("%s %d", place, e.Status)]++
+}
+
+// Seen tells how many exchanges were checked, and of how many operations and statuses.
+func (c *Checker) Seen() (exchanges, operations, answers int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	places := map[string]bool{}
+	for what, n := range c.seen {
+		exchanges += n
+		places[what[:strings.LastIndex(what, " ")]] = true
+	}
+	delete(places, "no operation")
+	return exchanges, len(places), len(c.seen)
+}
+
+// Wrong are the errors of all checks so far.
+func (c *Checker) Wrong() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.wrong)
+}
+
+// undescribed checks the answer to what is no operation.
+func undescribed(e Exchange) error {
+	if e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
+		return errors.New("there is no such operation")
+	}
+	if e.Status == http.StatusMethodNotAllowed && e.Header.Get("Allow") == "" {
+		return errors.New("Allow is missing")
+	}
+	if e.Request.Method == http.MethodHead {
+		return nil
+	}
+	var said struct {
+		Status, Error string
+		Description   string `json:"error_description"`
+	}
+	if err := json.Unmarshal(e.Body, &said); err != nil {
+		return err
+	}
+	if said.Error == "" || said.Description == "" || strings.HasPrefix(e.Request.URL.Path, "/v2/") && said.Status != "KO" {
+		return errors.New("this is no refusal")
+	}
+	return nil
+}
+
+// described checks an exchange of an operation.
+func (c *Checker) described(e Exchange, asked *http.Request, route *routers.Route, variables map[string]string) error {
+	input := &openapi3filter.RequestValidationInput{
+		Request: asked, PathParams: variables, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, ExcludeRequestBody: true, SkipSettingDefaults: true, IncludeResponseStatus: true,
+		},
+	}
+	media, _, _ := mime.ParseMediaType(e.Header.Get("Content-Type"))
+	options := *input.Options
+	options.ExcludeResponseBody = media == "text/html" || e.Request.Method == http.MethodHead
+	answer := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: e.Status, Header: e.Header, Options: &options}
+	answer.SetBodyBytes(e.Body)
+	if err := openapi3filter.ValidateResponse(context.WithoutCancel(asked.Context()), answer); err != nil {
+		return err
+	}
+	if err := describedHeaders(e, route.Operation.Responses.Status(e.Status).Value, media); err != nil {
+		return err
+	}
+	if !proves(e.Status) {
+		return nil
+	}
+	if err := openapi3filter.ValidateRequest(context.WithoutCancel(asked.Context()), input); err != nil {
+		return err
+	}
+	return describedBody(e, route.Operation.RequestBody)
+}
+
+// proves reports whether a status says that there was nothing wrong with the request.
+func proves(status int) bool {
+	return status/100 == 2 || status == http.StatusConflict || status == http.StatusGatewayTimeout
+}
+
+// describedHeaders finds headers that only this API gives a meaning to, and that are
+// not described.
+func describedHeaders(e Exchange, described *openapi3.Response, media string) error {
+	for name := range e.Header {
+		if media == "text/html" || isCommon(name) {
+			continue
+		}
+		if !slices.ContainsFunc(slices.Collect(keys(described.Headers)), func(d string) bool { return http.CanonicalHeaderKey(d) == name }) {
+			return fmt.Errorf("the header %s is not described", name)
+		}
+	}
+	return nil
+}
+
+func keys[V any](m map[string]V) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for key := range m {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// isCommon reports whether a header is one that any answer of HTTP may have.
+func isCommon(name string) bool {
+	return strings.HasPrefix(name, "Access-Control-") || slices.Contains([]string{
+		"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
+		"Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options",
+	}, name)
+}
+
+// describedBody checks the parameters that a request's body holds.
+func describedBody(e Exchange, described *openapi3.RequestBodyRef) error {
+	if described == nil || e.Sent == nil {
+		return nil
+	}
+	if len(e.Sent) == 0 {
+		if described.Value.Required {
+			return errors.New("the request has no body")
+		}
+		return nil
+	}
+	media, options, _ := mime.ParseMediaType(e.Request.Header.Get("Content-Type"))
+	if media == "" {
+		media = "application/x-www-form-urlencoded"
+	}
+	content := described.Value.Content.Get(media)
+	if content == nil {
+		return fmt.Errorf("a request body of the type %q is not described", media)
+	}
+	if content.Schema == nil || content.Schema.Value.Type == nil && len(content.Schema.Value.OneOf) == 0 {
+		return nil
+	}
+	values, err := parameters(e.Sent, media, options["boundary"])
+	if err != nil {
+		return fmt.Errorf("request body: %w", err)
+	}
+	return content.Schema.Value.VisitJSON(values, openapi3.EnableJSONSchema2020())
+}
+
+// parameters reads a body in one of the forms that clients send. An empty parameter is
+// one that was not given.
+func parameters(body []byte, media, boundary string) (map[string]any, error) {
+	values := map[string]any{}
+	switch media {
+	case "application/json":
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber()
+		err := decoder.Decode(&values)
+		return values, err
+	case "multipart/form-data":
+		parts := multipart.NewReader(bytes.NewReader(body), boundary)
+		for {
+			part, err := parts.NextPart()
+			if errors.Is(err, io.EOF) {
+				return values, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			text, err := io.ReadAll(part)
+			if err != nil {
+				return nil, err
+			}
+			values[part.FormName()] = string(text)
+		}
+	default:
+		for pair := range strings.SplitSeq(string(body), "&") {
+			name, value, _ := strings.Cut(pair, "=")
+			text, err := url.QueryUnescape(value)
+			if err != nil {
+				text = value // of a parameter that is ignored
+			}
+			if text != "" {
+				values[name] = text
+			}
+		}
+		return values, nil
+	}
+}
