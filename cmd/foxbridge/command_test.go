@@ -201,8 +201,8 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(fields("site", "group", "add", "--site", "1", "--kind", "socket", "--label", "All", "--device", "1"), "group_id", "site_id", "kind", "label", "devices")
 	has(fields("site", "group", "list", "--owner", "a@example.com", "--site", "1"), "group_id", "site_id", "kind", "label", "devices")
 	has(fields("site", "scenario", "add", "--owner", "a@example.com", "--site", "1", "--label", "Off", "--step", "socket/off:1", "--step", "security/armed"),
-		"scenario_id", "site_id", "label", "type", "enabled")
-	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled")
+		"scenario_id", "site_id", "label", "type", "enabled", "rule", "next_at")
+	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled", "rule", "next_at")
 	has(fields("site", "members", "--owner", "a@example.com", "--site", "1"), "site_id", "email", "name", "role")
 	invited := fields("site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--role", "guest")
 	has(invited, "site_id", "email", "role", "code", "expires_at")
