@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -192,7 +193,7 @@ func undescribed(e Exchange) error {
 		return errors.New("there is no such operation")
 	}
 	if e.Status == http.StatusMethodNotAllowed && e.Header.Get("Allow") == "" {
-		return errors.New("Allow is missing")
+		return errors.New("header Allow is missing")
 	}
 	if e.Request.Method == http.MethodHead {
 		return nil
@@ -250,21 +251,11 @@ func describedHeaders(e Exchange, described *openapi3.Response, media string) er
 		if media == "text/html" || isCommon(name) {
 			continue
 		}
-		if !slices.ContainsFunc(slices.Collect(keys(described.Headers)), func(d string) bool { return http.CanonicalHeaderKey(d) == name }) {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(described.Headers)), func(d string) bool { return http.CanonicalHeaderKey(d) == name }) {
 			return fmt.Errorf("the header %s is not described", name)
 		}
 	}
 	return nil
-}
-
-func keys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for key := range m {
-			if !yield(key) {
-				return
-			}
-		}
-	}
 }
 
 // isCommon reports whether a header is one that any answer of HTTP may have.

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -177,9 +176,6 @@ func tagDescriptions() map[string]string {
 		"Cameras":    "There are no cameras yet: the list is empty, and commands are not implemented.",
 	}
 }
-
-// sorted gives the keys of a map in order.
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // Convention is something that holds for all operations. Its Text has code between
 // backquotes.

@@ -170,7 +170,8 @@ func grantForms() []grantForm {
 		},
 		{
 			oauth.GrantClientCredentials, "A commercial application for itself: its token stands for nobody, and reaches nobody’s home",
-			[]property{scope}, values{"grant_type": oauth.GrantClientCredentials},
+			[]property{scope},
+			values{"grant_type": oauth.GrantClientCredentials},
 		},
 		{
 			oauth.GrantDevice, "A personal application without a browser, that its owner lets in elsewhere",
