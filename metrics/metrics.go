@@ -3,8 +3,6 @@
 //
 // Labels are bounded: routes are templates, reasons and outcomes are fixed phrases,
 // and a client_id is that of one of the busiest applications; see Options.Series.
-//
-// The issuance policy is here too, as a pure function of counts and limits: Judge.
 package metrics
 
 import (
@@ -207,17 +205,15 @@ func (m *Metrics) TokenIssued(clientID, grant string, wasteful bool) {
 	m.fleet.issued(clientID, grant, wasteful)
 }
 
-// Judged counts a verdict of the issuance policy, unless it is Fine. kind is that of
-// the application; shadow says that no answer was changed.
-func (m *Metrics) Judged(kind string, j Judgement, shadow bool) {
-	if j.Verdict == Fine {
-		return
-	}
+// Judged counts a verdict of the issuance policy other than fine. kind is that of the
+// application, rule the one that came nearest to its limit; shadow says that no answer
+// was changed. All are fixed phrases.
+func (m *Metrics) Judged(kind, verdict, rule string, shadow bool) {
 	mode := "enforced"
 	if shadow {
 		mode = "shadow"
 	}
-	m.verdicts.WithLabelValues(kind, string(j.Verdict), j.Rule, mode).Inc()
+	m.verdicts.WithLabelValues(kind, verdict, rule, mode).Inc()
 }
 
 // Switched counts an application that was switched off, or on again. by is a fixed

@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/policy"
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
-	"github.com/foxbridge/foxbridge/metrics"
 )
 
 // blocks gives the code blocks of a page that are marked with this word. "sh" marks
@@ -319,7 +319,7 @@ func TestIssuancePageTellsTheTruth(t *testing.T) {
 	printed := shell(t, dir, strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
 	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), printed)
 
-	_, err := metrics.ParsePolicy([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
+	_, err := policy.Parse([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
 	require.NoError(t, err)
 }
 

@@ -27,6 +27,7 @@ func arrows() map[string][]string {
 		"cmd/foxbridge/internal/apidoc":            {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/demo-app":                             {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":                     nil,
+		"cmd/foxbridge/internal/policy":            {"oauth"},
 
 		"oauth":             nil,
 		"oauth/oauthhttp":   {"oauth", "internal/web"},

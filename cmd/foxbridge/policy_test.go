@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/foxbridge/foxbridge/metrics"
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/policy"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 func simulateOK(t testing.TB, args ...string) []simulated {
@@ -44,10 +45,10 @@ func TestSimulationSwitchesOffWhomItShould(t *testing.T) {
 	}
 	require.InDelta(t, 1000*29.5*10*55/60, rows[2].Wasted, 10_000, "a restart wastes a token unless the old one had come to its end")
 
-	off := func(n, tokens, wasted int, rule string) {
+	off := func(n, tokens, wasted int, rule oauth.Rule) {
 		t.Helper()
 		require.Equal(t, 1000, rows[n].SwitchedOff, rows[n].Behaviour)
-		require.Equal(t, []string{rule}, rows[n].Rules, rows[n].Behaviour)
+		require.Equal(t, []oauth.Rule{rule}, rows[n].Rules, rows[n].Behaviour)
 		require.Equal(t, extremes{wasted, wasted}, rows[n].AfterWasted, rows[n].Behaviour)
 		if tokens > 0 {
 			require.Equal(t, extremes{tokens, tokens}, rows[n].AfterTokens, rows[n].Behaviour)
@@ -154,10 +155,10 @@ func TestRehearsal(t *testing.T) {
 	}
 	for n := range record {
 		if record[n].ClientID == "good" {
-			record[n].Kind = metrics.Commercial
+			record[n].Kind = oauth.Commercial
 		}
 	}
-	r, err := rehearse(t.Context(), metrics.DefaultPolicy(), since, recordOf(record, nil))
+	r, err := rehearse(t.Context(), policy.Default(), since, recordOf(record, nil))
 	require.NoError(t, err)
 	require.Equal(t, since.Truncate(time.Minute), r.Since)
 	at := func(minutes int) time.Time { return r.Since.Add(time.Duration(minutes) * time.Minute) }
@@ -178,7 +179,7 @@ func TestRehearsalPrintsWhoWouldBeOff(t *testing.T) {
 		{ClientID: someClient, Name: "Alarm script", Kind: "personal", Minute: now - 100, Tokens: 21, Wasteful: 20},
 		{ClientID: someClient, Name: "Alarm script", Kind: "personal", Minute: now - 99, Tokens: 1, Wasteful: 1},
 	}, nil)
-	file := writePolicy(t, "shadow: true\n")
+	file := writePolicy(t, "# the default\n")
 	code, stdout, stderr := rehearseOn(t, record, "--policy", file)
 	require.Equal(t, exitOK, code, stderr)
 	require.Regexp(t, `(?m)^`+someClient+` +Alarm script +\S+ \S+Z +hour +21 +20 +22 +21$`, stdout)
@@ -245,17 +246,17 @@ func TestRehearsalNamesTheTokenThatWouldBeRefused(t *testing.T) {
 	t.Parallel()
 	since := time.Unix(60*1_000_000, 0)
 	rapid.Check(t, func(t *rapid.T) {
-		p := metrics.DefaultPolicy()
-		p.Kinds[metrics.Personal] = metrics.Limits{Hour: rapid.IntRange(0, 8).Draw(t, "hour"), Day: rapid.IntRange(8, 20).Draw(t, "day")}
-		live := p.Try(metrics.Personal, "c")
+		p := policy.Default()
+		p.Kinds[oauth.Personal] = oauth.Limits{Hour: rapid.IntRange(0, 8).Draw(t, "hour"), Day: rapid.IntRange(8, 20).Draw(t, "day")}
+		live := p.Try(oauth.Personal, "c")
 		var record []issuanceMinute
 		minute, refused := int64(1_000_000), 0
 		for n := range rapid.IntRange(1, 80).Draw(t, "tokens") {
 			wasteful := rapid.IntRange(0, 3).Draw(t, "wasteful") > 0
-			if live.Ask(minute, wasteful).Verdict == metrics.SwitchOff && refused == 0 {
+			if live.Ask(minute, wasteful).Verdict == oauth.VerdictSwitchOff && refused == 0 {
 				refused = n + 1
 			}
-			m := issuanceMinute{ClientID: "c", Kind: metrics.Personal, Minute: minute, Tokens: 1}
+			m := issuanceMinute{ClientID: "c", Kind: oauth.Personal, Minute: minute, Tokens: 1}
 			if wasteful {
 				m.Wasteful = 1
 			}

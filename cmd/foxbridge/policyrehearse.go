@@ -12,15 +12,17 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/foxbridge/foxbridge/metrics"
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/policy"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // issuanceMinute is what an application was issued in a minute, as the record has it.
 type issuanceMinute struct {
-	ClientID, Name, Kind string
-	Minute               int64 // Unix time in seconds, divided by 60
-	Tokens               int   // issued; at least 1
-	Wasteful             int   // of these; a token that was refused was not issued and is in neither
+	ClientID, Name string
+	Kind           oauth.Kind
+	Minute         int64 // Unix time in seconds, divided by 60
+	Tokens         int   // issued; at least 1
+	Wasteful       int   // of these; a token that was refused was not issued and is in neither
 }
 
 // issuanceMinutes reads the record from a minute on: by client_id, and of a client by
@@ -35,23 +37,23 @@ type rehearsal struct {
 	Wasteful    int       `json:"wasteful"`
 	Worst       verdicts  `json:"worst"` // these clients, by the worst verdict
 	SwitchedOff []wouldBe `json:"switched_off"`
-	policy      metrics.Policy
+	policy      policy.Policy
 	client      issuanceMinute // the one that is being replayed; Minute and counts are not its
-	trial       *metrics.Trial // nil before the first client
+	trial       *policy.Trial  // nil before the first client
 	seen        bool           // it was issued something since
 }
 
 // wouldBe is an application that would have been switched off.
 type wouldBe struct {
-	ClientID string    `json:"client_id"`
-	Name     string    `json:"name"`
-	Kind     string    `json:"kind"`
-	At       time.Time `json:"at"`       // to the minute
-	Rule     string    `json:"rule"`     // hour or day
-	Count    int       `json:"count"`    // wasteful tokens in that window, with the one that would have been refused
-	Limit    int       `json:"limit"`    // of that window
-	Token    int       `json:"token"`    // which of its tokens since then would have been refused, from 1
-	Wasteful int       `json:"wasteful"` // which of its wasteful tokens that was
+	ClientID string     `json:"client_id"`
+	Name     string     `json:"name"`
+	Kind     oauth.Kind `json:"kind"`
+	At       time.Time  `json:"at"` // to the minute
+	Rule     oauth.Rule `json:"rule"`
+	Count    int        `json:"count"`    // wasteful tokens in that window, with the one that would have been refused
+	Limit    int        `json:"limit"`    // of that window
+	Token    int        `json:"token"`    // which of its tokens since then would have been refused, from 1
+	Wasteful int        `json:"wasteful"` // which of its wasteful tokens that was
 }
 
 // rehearse replays the record against a policy, as if that had been in force from
@@ -61,10 +63,10 @@ type wouldBe struct {
 //
 // The record does not tell the order within a minute: tokens that were not wasteful are
 // taken to have come first, as a first token does.
-func rehearse(ctx context.Context, p metrics.Policy, since time.Time, record issuanceMinutes) (rehearsal, error) {
+func rehearse(ctx context.Context, p policy.Policy, since time.Time, record issuanceMinutes) (rehearsal, error) {
 	r := rehearsal{Since: since.UTC().Truncate(time.Minute), policy: p, SwitchedOff: []wouldBe{}}
 	from := r.Since.Unix() / 60
-	for m, err := range record(ctx, from-metrics.DayMinutes+1) {
+	for m, err := range record(ctx, from-oauth.DayMinutes+1) {
 		if err != nil {
 			return rehearsal{}, fmt.Errorf("read what was issued: %w", err)
 		}
@@ -120,7 +122,7 @@ func (r *rehearsal) finish() {
 	r.SwitchedOff = append(r.SwitchedOff, wouldBe{
 		ClientID: r.client.ClientID, Name: r.client.Name, Kind: r.client.Kind,
 		At:   time.Unix(r.trial.SwitchAt*60, 0).UTC(),
-		Rule: worst.Rule, Count: worst.Count, Limit: worst.Limit,
+		Rule: worst.Rule, Count: worst.Used, Limit: worst.Allowed,
 		Token: r.trial.Tokens + 1, Wasteful: r.trial.Wasted + 1,
 	})
 }

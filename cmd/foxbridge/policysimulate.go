@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/foxbridge/foxbridge/metrics"
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/policy"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // Bounds of a simulation.
@@ -21,7 +22,7 @@ const (
 
 // simulation is what is played, and against what.
 type simulation struct {
-	policy  metrics.Policy
+	policy  policy.Policy
 	clients int // of each behaviour
 	days    int
 	seed    uint64
@@ -29,15 +30,15 @@ type simulation struct {
 
 // simulated is what became of the applications of one behaviour.
 type simulated struct {
-	Behaviour   string   `json:"behaviour"`
-	Clients     int      `json:"clients"`
-	SwitchedOff int      `json:"switched_off"`
-	Rules       []string `json:"rules"`        // that switched them off, sorted
-	AfterTokens extremes `json:"after_tokens"` // tokens issued before; only of those that were switched off
-	AfterWasted extremes `json:"after_wasted"` // of these, wasteful
-	Tokens      int      `json:"tokens"`       // issued to all of them
-	Wasted      int      `json:"wasted"`       // of these, wasteful
-	Worst       verdicts `json:"worst"`        // applications by the worst verdict
+	Behaviour   string       `json:"behaviour"`
+	Clients     int          `json:"clients"`
+	SwitchedOff int          `json:"switched_off"`
+	Rules       []oauth.Rule `json:"rules"`        // that switched them off, sorted
+	AfterTokens extremes     `json:"after_tokens"` // tokens issued before; only of those that were switched off
+	AfterWasted extremes     `json:"after_wasted"` // of these, wasteful
+	Tokens      int          `json:"tokens"`       // issued to all of them
+	Wasted      int          `json:"wasted"`       // of these, wasteful
+	Worst       verdicts     `json:"worst"`        // applications by the worst verdict
 }
 
 // extremes are the least and the most of something.
@@ -62,13 +63,13 @@ type verdicts struct {
 	SwitchOff int `json:"switch_off"`
 }
 
-func (v *verdicts) add(worst metrics.Verdict) {
+func (v *verdicts) add(worst oauth.IssuanceVerdict) {
 	switch worst {
-	case metrics.Notice:
+	case oauth.VerdictNotice:
 		v.Notice++
-	case metrics.Warning:
+	case oauth.VerdictWarning:
 		v.Warning++
-	case metrics.SwitchOff:
+	case oauth.VerdictSwitchOff:
 		v.SwitchOff++
 	default:
 		v.Fine++
@@ -120,11 +121,19 @@ func printSimulation(out *printer, w io.Writer, rows []simulated) error {
 	return list(out, w, rows, "BEHAVIOUR\tCLIENTS\tSWITCHED OFF\tAFTER TOKENS\tOF WHICH WASTED\tRULE\tTOKENS\tWASTED\tNOTICE\tWARNING", func(r simulated) string {
 		after, wasted, rule := "-", "-", "-"
 		if r.SwitchedOff > 0 {
-			after, wasted, rule = r.AfterTokens.String(), r.AfterWasted.String(), strings.Join(r.Rules, ", ")
+			after, wasted, rule = r.AfterTokens.String(), r.AfterWasted.String(), joined(r.Rules)
 		}
 		return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d",
 			r.Behaviour, r.Clients, r.SwitchedOff, after, wasted, rule, r.Tokens, r.Wasted, r.Worst.Notice, r.Worst.Warning)
 	})
+}
+
+func joined(rules []oauth.Rule) string {
+	var names []string
+	for _, r := range rules {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (e extremes) String() string {
@@ -137,13 +146,13 @@ func (e extremes) String() string {
 func (s simulation) run(ctx context.Context) ([]simulated, error) {
 	var rows []simulated
 	for n, b := range behaviours() {
-		row := simulated{Behaviour: b.name, Clients: s.clients, Rules: []string{}}
+		row := simulated{Behaviour: b.name, Clients: s.clients, Rules: []oauth.Rule{}}
 		for client := range s.clients {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
 			script := &script{
-				trial:  s.policy.Try(metrics.Personal, ""),
+				trial:  s.policy.Try(oauth.Personal, ""),
 				end:    time.Duration(s.days) * day,
 				chance: chance(s.seed ^ mix(uint64(n)<<32|uint64(client))),
 			}
@@ -157,7 +166,7 @@ func (s simulation) run(ctx context.Context) ([]simulated, error) {
 }
 
 // add tells what became of an application.
-func (r *simulated) add(t *metrics.Trial) {
+func (r *simulated) add(t *policy.Trial) {
 	r.Tokens += t.Tokens
 	r.Wasted += t.Wasted
 	r.Worst.add(t.Worst.Verdict)
@@ -180,7 +189,7 @@ const (
 
 // script is an application that somebody wrote, while it is played.
 type script struct {
-	trial  *metrics.Trial
+	trial  *policy.Trial
 	end    time.Duration // of the play, which begins at 0
 	held   time.Duration // when the newest of its tokens expires
 	chance chance
@@ -192,7 +201,7 @@ func (s *script) ask(at time.Duration) bool {
 	if at >= s.end {
 		return false
 	}
-	if s.trial.Ask(int64(at/time.Minute), metrics.Wasteful(s.held-at)).Verdict == metrics.SwitchOff {
+	if s.trial.Ask(int64(at/time.Minute), s.held-at > oauth.Spare).Verdict == oauth.VerdictSwitchOff {
 		return false
 	}
 	s.held = at + tokenLife
@@ -268,7 +277,7 @@ func twoPrograms(s *script) {
 // renewsEarly renews when by its own clock five minutes are left. It began to count
 // when the answer came, which is up to two seconds after the server did.
 func renewsEarly(s *script) {
-	for at := s.begin(); s.ask(at); at = s.held - metrics.Spare + s.chance.below(2*time.Second) {
+	for at := s.begin(); s.ask(at); at = s.held - oauth.Spare + s.chance.below(2*time.Second) {
 	}
 }
 

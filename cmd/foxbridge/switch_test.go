@@ -69,7 +69,10 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 		})
 		_, exported := get(t, "http://"+bridge.Operator+"/metrics")
 		require.Contains(t, exported, `foxbridge_applications_switched_total{by="policy",to="off"} 1`)
-		require.Contains(t, exported, `verdict="switch_off"} 1`)
+		require.Contains(t, exported, `foxbridge_oauth_wasteful_tokens_total{client_id="`+e.app.ClientID+`"} 4`)
+		for _, verdict := range []string{"notice", "warning", "switch_off"} {
+			require.Contains(t, exported, `foxbridge_issuance_verdicts_total{kind="personal",mode="enforced",rule="hour",verdict="`+verdict+`"} 1`)
+		}
 
 		type changed struct {
 			Status  string `json:"status"`

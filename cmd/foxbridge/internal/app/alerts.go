@@ -18,14 +18,10 @@ import (
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
-// Switcher switches applications off and on.
-type Switcher interface {
-	// Switch switches an application off, or on again, and records why. key names the
-	// wish: one that was carried out before changes nothing, even if somebody has since
-	// switched the application back. An application that is already as wished is left
-	// alone too. changed reports whether this call did it. oauth.ErrNotFound: there is no
-	// such application.
-	Switch(ctx context.Context, clientID string, off bool, reason, key string) (changed bool, err error)
+// switcher switches applications off and on, as an oauth.Service does.
+type switcher interface {
+	SwitchOff(ctx context.Context, clientID string, by oauth.Actor, key, reason string) (bool, error)
+	Reactivate(ctx context.Context, clientID string, by oauth.Actor, key, reason string) (bool, error)
 }
 
 // Bounds of what comes to the webhook.
@@ -39,7 +35,7 @@ const (
 // alertOptions are what the receiver of alerts works with; all are required.
 type alertOptions struct {
 	token    string
-	switcher Switcher
+	switcher switcher
 	observe  func(result string) // of each alert, and of each request that was refused
 	log      *slog.Logger
 }
@@ -167,7 +163,11 @@ func (h alertReceiver) receive(ctx context.Context, a alert) (result, wrong stri
 	if a.Status == "resolved" {
 		return alertResolved, ""
 	}
-	changed, err := h.switcher.Switch(ctx, wish.clientID, wish.off, wish.reason, wish.key)
+	carryOut := h.switcher.Reactivate
+	if wish.off {
+		carryOut = h.switcher.SwitchOff
+	}
+	changed, err := carryOut(ctx, wish.clientID, oauth.ByAlert, wish.key, wish.reason)
 	switch {
 	case errors.Is(err, oauth.ErrNotFound):
 		log.WarnContext(ctx, "alert names no application")

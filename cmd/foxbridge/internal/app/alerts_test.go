@@ -25,7 +25,7 @@ const (
 	another    = "00000000000000000000000000000000"
 )
 
-// switchboard is a Switcher that knows the applications known and another.
+// switchboard is a switcher that knows the applications known and another.
 type switchboard struct {
 	mu      sync.Mutex
 	off     map[string]bool
@@ -38,17 +38,28 @@ func newSwitchboard() *switchboard {
 	return &switchboard{off: map[string]bool{known: false, another: false}, done: map[string]bool{}}
 }
 
-func (s *switchboard) Switch(ctx context.Context, clientID string, off bool, reason, key string) (bool, error) {
+func (s *switchboard) SwitchOff(ctx context.Context, clientID string, by oauth.Actor, key, reason string) (bool, error) {
+	return s.set(ctx, clientID, true, by, key, reason)
+}
+
+func (s *switchboard) Reactivate(ctx context.Context, clientID string, by oauth.Actor, key, reason string) (bool, error) {
+	return s.set(ctx, clientID, false, by, key, reason)
+}
+
+func (s *switchboard) set(ctx context.Context, clientID string, off bool, by oauth.Actor, key, reason string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, bounded := ctx.Deadline(); !bounded {
 		return false, errors.New("no deadline")
 	}
+	if by != oauth.ByAlert {
+		return false, fmt.Errorf("by %s", by)
+	}
 	if s.err != nil {
 		return false, s.err
 	}
 	if _, there := s.off[clientID]; !there {
-		return false, fmt.Errorf("find client: %w", oauth.ErrNotFound)
+		return false, &oauth.FieldError{Field: "client_id", Problem: "names no application", Err: oauth.ErrNotFound}
 	}
 	if s.done[clientID+key] || s.off[clientID] == off {
 		return false, nil

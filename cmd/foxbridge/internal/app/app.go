@@ -32,7 +32,6 @@ type Options struct {
 	Registry *prometheus.Registry // the App's own: it takes the names of its metrics
 	Version  string               // of the program, for the metrics
 	Now      func() time.Time     // the clock; nil: time.Now
-	Switcher Switcher             // what alerts switch applications by; nil: the record's own
 }
 
 // App is a bridge. Start it once; Stop it always.
@@ -158,7 +157,7 @@ func (a *App) connect(o Options, now func() time.Time) error {
 	}
 	a.public.handle(public)
 	a.operator = newServer("operator", a.cfg.Operator, operatorConnections, a.log)
-	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(o.Switcher), a.cfg.PProf, a.log))
+	a.operator.handle(operatorHandler(o.Registry, a.probes(), a.alerts(), a.cfg.PProf, a.log))
 	return a.metrics.Watch(metrics.Gauges{
 		UnitsOnline:   a.unitsOnline,
 		PasswordQueue: func() float64 { return float64(a.record.passwords.Stats().Waiting) },
@@ -167,14 +166,11 @@ func (a *App) connect(o Options, now func() time.Time) error {
 }
 
 // alerts receives those of Alertmanager; nil if there is no alert-token.
-func (a *App) alerts(s Switcher) http.Handler {
-	if s == nil {
-		s = recordSwitcher{a.record.OAuth}
-	}
+func (a *App) alerts() http.Handler {
 	if a.cfg.AlertToken == "" {
 		return nil
 	}
-	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: s, observe: a.metrics.AlertReceived, log: a.log}}
+	return alertReceiver{alertOptions{token: a.cfg.AlertToken, switcher: a.record.OAuth, observe: a.metrics.AlertReceived, log: a.log}}
 }
 
 // gatekeeper lets units in by the record.

@@ -50,21 +50,17 @@ type bridge struct {
 	client *http.Client
 }
 
-// newBridge makes an App, whose alerts come to the Switcher if one is given.
-func newBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) (*app.App, *transcript, error) {
+// newBridge makes an App.
+func newBridge(t testing.TB, cfg config.Config) (*app.App, *transcript, error) {
 	t.Helper()
 	log := &transcript{}
-	options := app.Options{Logger: app.NewLogger(log, "text", cfg.LogLevel), Registry: prometheus.NewRegistry(), Version: "test"}
-	for _, s := range alerts {
-		options.Switcher = s
-	}
-	a, err := app.New(t.Context(), cfg, options)
+	a, err := app.New(t.Context(), cfg, app.Options{Logger: app.NewLogger(log, "text", cfg.LogLevel), Registry: prometheus.NewRegistry(), Version: "test"})
 	return a, log, err
 }
 
-func startBridge(t testing.TB, cfg config.Config, alerts ...app.Switcher) *bridge {
+func startBridge(t testing.TB, cfg config.Config) *bridge {
 	t.Helper()
-	a, log, err := newBridge(t, cfg, alerts...)
+	a, log, err := newBridge(t, cfg)
 	require.NoError(t, err)
 	require.NoError(t, a.Start(t.Context()))
 	b := &bridge{App: a, log: log, client: &http.Client{Transport: described(t), Timeout: 20 * time.Second}}
@@ -207,19 +203,31 @@ func (b *bridge) register(t testing.TB, connect func(unit.Config) (unitProcess, 
 
 func (b *bridge) signIn(t testing.TB, h *household, clientID string) {
 	t.Helper()
-	form := url.Values{"grant_type": {"password"}, "username": {h.email}, "password": {h.password}}
-	r, err := http.NewRequest(http.MethodPost, b.url("/oauth2/token"), strings.NewReader(form.Encode()))
-	require.NoError(t, err)
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.SetBasicAuth(clientID, h.secret)
-	status, _, body := b.do(t, r)
+	status, _, body := b.askToken(t, h, clientID)
 	require.Equal(t, http.StatusOK, status, body)
+	h.take(t, body)
+}
+
+// take keeps the tokens of an answer.
+func (h *household) take(t testing.TB, body string) {
+	t.Helper()
 	var tokens struct {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &tokens))
 	h.token, h.refresh = tokens.Access, tokens.Refresh
+}
+
+// askToken asks for tokens with the password grant.
+func (b *bridge) askToken(t testing.TB, h *household, clientID string) (int, http.Header, string) {
+	t.Helper()
+	form := url.Values{"grant_type": {"password"}, "username": {h.email}, "password": {h.password}}
+	r, err := http.NewRequest(http.MethodPost, b.url("/oauth2/token"), strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(clientID, h.secret)
+	return b.do(t, r)
 }
 
 // order gives a command to the home; the token travels in the query, where it is

@@ -17,12 +17,11 @@ type authorizationObserver struct {
 
 // Judged implements oauth.Observer. The policy judges personal applications alone.
 func (o authorizationObserver) Judged(clientID, verdict, rule string) {
-	shadow := verdict == string(oauth.VerdictShadow)
-	judgement := metrics.Judgement{Verdict: metrics.Verdict(verdict), Rule: rule}
+	counted, shadow := verdict, verdict == string(oauth.VerdictShadow)
 	if shadow {
-		judgement.Verdict = metrics.SwitchOff
+		counted = string(oauth.VerdictSwitchOff)
 	}
-	o.Metrics.Judged(metrics.Personal, judgement, shadow)
+	o.Metrics.Judged(string(oauth.Personal), counted, rule, shadow)
 	o.log.LogAttrs(context.Background(), slog.LevelInfo, "verdict on an application",
 		slog.String("client_id", clientID), slog.String("verdict", verdict), slog.String("rule", rule))
 }

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,26 +13,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/oauth"
 )
-
-// wished is what a Switcher was asked for.
-type wished struct {
-	clientID    string
-	off         bool
-	reason, key string
-}
-
-// wishes is a Switcher that only tells what it was asked for.
-type wishes chan wished
-
-func (w wishes) Switch(ctx context.Context, clientID string, off bool, reason, key string) (bool, error) {
-	select {
-	case w <- wished{clientID, off, reason, key}:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-}
 
 // monitor starts Prometheus or Alertmanager and gives the address that it has taken. It
 // is ended with the test.
@@ -66,21 +48,20 @@ func writeFile(t testing.TB, dir, name, text string) {
 }
 
 // Prometheus scrapes a bridge, the operator's own rule fires for the application that
-// was issued too many tokens, Alertmanager tells the bridge, and it is switched off.
+// wastes tokens, Alertmanager tells the bridge, and the application is switched off: in
+// the middle of what it asks for, with the reason in the answers.
 func TestOperatorsOwnPolicyInPromQL(t *testing.T) {
 	t.Parallel()
 	const token = "a-token-of-the-test"
 	cfg := settings(t)
 	cfg.AlertToken = token
-	asked := make(wishes, 100)
-	b := startBridge(t, cfg, asked)
+	cfg.IssuanceHour, cfg.IssuanceDay, cfg.LimitTokenPersonal = 0, 0, 0 // the rule is all that there is
+	b := startBridge(t, cfg)
 	h := b.furnish(t) // this application has one token
+	good := h.token
 	loud, secret, err := b.Record().OAuth.AddClient(t.Context(), h.email, "Loud script")
 	require.NoError(t, err)
 	h.secret = secret
-	for range 5 {
-		b.signIn(t, h, loud.ID)
-	}
 
 	dir := t.TempDir()
 	writeFile(t, dir, "alert-token", token)
@@ -99,9 +80,9 @@ groups:
   - name: own
     rules:
       - alert: TooManyTokens
-        expr: sum by (client_id) (foxbridge_oauth_tokens_issued_total{client_id!~"other|former"}) > 4
+        expr: sum by (client_id) (foxbridge_oauth_wasteful_tokens_total{client_id!~"other|former"}) > 4
         labels: {action: deactivate}
-        annotations: {summary: "{{ $value }} tokens, and 4 are allowed."}
+        annotations: {summary: "{{ $value }} wasteful tokens, and 4 are allowed."}
 `)
 	writeFile(t, dir, "prometheus.yml", fmt.Sprintf(`
 global: {scrape_interval: 1s, evaluation_interval: 1s}
@@ -113,22 +94,46 @@ scrape_configs: [{job_name: foxbridge, static_configs: [{targets: [%q]}]}]
 	// sent again after this delay.
 	monitor(t, dir, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", "--rules.alert.resend-delay=1s")
 
-	select {
-	case w := <-asked:
-		require.Equal(t, loud.ID, w.clientID)
-		require.True(t, w.off)
-		require.Equal(t, "alert TooManyTokens: 5 tokens, and 4 are allowed.", w.reason)
-		require.Regexp(t, `^alert [0-9a-f]{16} \d{4}-`, w.key)
-	case <-time.After(90 * time.Second):
-		require.FailNow(t, "no alert has come")
-	}
+	var body string
+	issued := 0
+	require.Eventually(t, func() bool {
+		status, _, answer := b.askToken(t, h, loud.ID)
+		if status == http.StatusOK {
+			h.take(t, answer)
+			issued++
+			return false
+		}
+		body = answer
+		return status == http.StatusBadRequest
+	}, 90*time.Second, 300*time.Millisecond, "no alert has come")
+	require.Greater(t, issued, 5)
+	told := regexp.MustCompile(`"reason":"alert TooManyTokens: \d+ wasteful tokens, and 4 are allowed\."`)
+	require.Contains(t, body, `"error":"unauthorized_client"`)
+	require.Contains(t, body, `"error_uri":"`+b.URL()+"/dev/apps/"+loud.ID+`"`)
+	require.Contains(t, body, `"by":"alert"`)
+	require.Regexp(t, told, body)
+	status, body := b.get(t, b.url("/v2/client/site/items?access_token="+h.token))
+	require.Equal(t, http.StatusUnauthorized, status, body)
+	require.Contains(t, body, `"error":"invalid_token"`)
+	require.Regexp(t, told, body)
+	status, body = b.get(t, b.url("/v2/client/site/items?access_token="+good))
+	require.Equal(t, http.StatusOK, status, body)
+
+	rulings, err := b.Record().OAuth.Verdicts(t.Context(), loud.ID, 0)
+	require.NoError(t, err)
+	require.Len(t, rulings, 1)
+	require.Equal(t, oauth.ByAlert, rulings[0].Actor)
+	require.Regexp(t, `^alert [0-9a-f]{16} \d{4}-`, rulings[0].Key)
+	_, exported := b.get(t, b.operator("/metrics"))
+	require.Contains(t, exported, `foxbridge_applications_switched_total{by="alert",to="off"} 1`)
+	require.Contains(t, exported, fmt.Sprintf(`foxbridge_oauth_wasteful_tokens_total{client_id=%q} %d`, loud.ID, issued-1))
 	require.Eventually(t, func() bool {
 		_, metrics := b.get(t, b.operator("/metrics"))
 		return strings.Contains(metrics, `foxbridge_alerts_received_total{result="switched"} 1`)
 	}, 10*time.Second, 20*time.Millisecond)
 }
 
-// Without another Switcher an alert switches the application of the record.
+// An alert switches an application off and on, each time once.
 func TestAnAlertSwitchesTheApplication(t *testing.T) {
 	t.Parallel()
 	cfg := settings(t)

@@ -1,4 +1,4 @@
-package metrics
+package policy
 
 import (
 	"bytes"
@@ -10,19 +10,25 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // Bounds of a policy file.
 const (
-	MaxPolicyFile = 1 << 20 // bytes
-	maxLimit      = 1_000_000
-	maxOverrides  = 10_000
+	MaxFile      = 1 << 20 // bytes
+	maxLimit     = 1_000_000
+	maxOverrides = 10_000
 )
 
-// ParsePolicy reads a policy file, which is YAML:
+// Fields of limits.
+const (
+	hourField = string(oauth.RuleHour)
+	dayField  = string(oauth.RuleDay)
+)
+
+// Parse reads a policy file, which is YAML:
 //
-//	shadow: true         # default false
-//	drain: false         # default false
 //	kinds:               # a kind that is not given keeps its default
 //	  personal: {hour: 20, day: 100}
 //	  commercial: {hour: 1000, day: 10000}
@@ -31,38 +37,38 @@ const (
 //
 // Limits are from 0, which is none, to 1,000,000, always both, and a day's is not less
 // than an hour's. Whatever else is in the file is refused by the name of the field and,
-// where there is one, its line. An empty file is the DefaultPolicy.
-func ParsePolicy(text []byte) (Policy, error) {
-	p := DefaultPolicy()
+// where there is one, its line. An empty file is the Default.
+func Parse(text []byte) (Policy, error) {
+	p := Default()
 	root, err := document(text)
 	if err != nil || root == nil {
 		return p, err
 	}
 	err = eachField("", root, func(name string, value *yaml.Node) (err error) {
 		switch name {
-		case "shadow":
-			p.Shadow, err = truth(name, value)
-		case "drain":
-			p.Drain, err = truth(name, value)
 		case "kinds":
 			err = eachField(name, value, func(kind string, limits *yaml.Node) error {
-				if _, known := p.Kinds[kind]; !known {
+				if _, known := p.Kinds[oauth.Kind(kind)]; !known {
 					return at(limits, name+"."+kind, "is no kind of application: these are personal and commercial")
 				}
-				return setLimits(p.Kinds, name, kind, limits)
+				l, err := readLimits(name+"."+kind, limits)
+				p.Kinds[oauth.Kind(kind)] = l
+				return err
 			})
 		case "overrides":
 			err = eachField(name, value, func(clientID string, limits *yaml.Node) error {
 				if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(clientID) {
 					return at(limits, name+"."+clientID, "is no client_id, which is 32 digits of 0-9 and a-f")
 				}
-				return setLimits(p.Overrides, name, clientID, limits)
+				l, err := readLimits(name+"."+clientID, limits)
+				p.Overrides[clientID] = l
+				return err
 			})
 			if err == nil && len(p.Overrides) > maxOverrides {
 				err = at(value, name, fmt.Sprintf("has %d entries, and %d is the most", len(p.Overrides), maxOverrides))
 			}
 		default:
-			err = at(value, name, "is unknown: there are shadow, drain, kinds and overrides")
+			err = at(value, name, "is unknown: there are kinds and overrides")
 		}
 		return err
 	})
@@ -74,8 +80,8 @@ func ParsePolicy(text []byte) (Policy, error) {
 
 // document gives what the one document of a file holds, nil if that is nothing.
 func document(text []byte) (*yaml.Node, error) {
-	if len(text) > MaxPolicyFile {
-		return nil, fmt.Errorf("policy: larger than %d bytes", MaxPolicyFile)
+	if len(text) > MaxFile {
+		return nil, fmt.Errorf("policy: larger than %d bytes", MaxFile)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
@@ -134,16 +140,14 @@ func eachField(parent string, n *yaml.Node, do func(name string, value *yaml.Nod
 	return nil
 }
 
-func setLimits(into map[string]Limits, parent, name string, n *yaml.Node) error {
-	field := parent + "." + name
-	var l Limits
+func readLimits(field string, n *yaml.Node) (l oauth.Limits, err error) {
 	given := make(map[string]bool)
-	err := eachField(field, n, func(window string, value *yaml.Node) (err error) {
+	err = eachField(field, n, func(window string, value *yaml.Node) (err error) {
 		given[window] = true
 		switch window {
-		case RuleHour:
+		case hourField:
 			l.Hour, err = limit(field+"."+window, value)
-		case RuleDay:
+		case dayField:
 			l.Day, err = limit(field+"."+window, value)
 		default:
 			err = at(value, field+"."+window, "is unknown: there are hour and day")
@@ -152,30 +156,21 @@ func setLimits(into map[string]Limits, parent, name string, n *yaml.Node) error 
 	})
 	switch {
 	case err != nil:
-		return err
-	case !given[RuleHour]:
-		return at(n, field+".hour", "is missing; 0 is no limit")
-	case !given[RuleDay]:
-		return at(n, field+".day", "is missing; 0 is no limit")
+		return oauth.Limits{}, err
+	case !given[hourField]:
+		return oauth.Limits{}, at(n, field+".hour", "is missing; 0 is no limit")
+	case !given[dayField]:
+		return oauth.Limits{}, at(n, field+".day", "is missing; 0 is no limit")
 	case l.Day != 0 && l.Day < l.Hour:
-		return at(n, field+".day", fmt.Sprintf("%d is less than the %d of an hour", l.Day, l.Hour))
+		return oauth.Limits{}, at(n, field+".day", fmt.Sprintf("%d is less than the %d of an hour", l.Day, l.Hour))
 	}
-	into[name] = l
-	return nil
+	return l, nil
 }
 
 func limit(field string, n *yaml.Node) (int, error) {
 	v, err := strconv.Atoi(n.Value)
 	if n.Kind != yaml.ScalarNode || n.Anchor != "" || n.Tag != "!!int" || err != nil || v < 0 || v > maxLimit {
 		return 0, at(n, field, fmt.Sprintf("is not a whole number from 0 to %d", maxLimit))
-	}
-	return v, nil
-}
-
-func truth(field string, n *yaml.Node) (bool, error) {
-	v, err := strconv.ParseBool(n.Value)
-	if n.Kind != yaml.ScalarNode || n.Anchor != "" || n.Tag != "!!bool" || err != nil {
-		return false, at(n, field, "is neither true nor false")
 	}
 	return v, nil
 }

@@ -1,29 +1,22 @@
-package metrics
+package policy
 
 import (
 	"math"
 	"slices"
 	"sort"
-)
 
-// Minutes of the two rolling windows, the minute of the request among them. A minute
-// is the Unix time in seconds divided by 60.
-const (
-	HourMinutes = 60
-	DayMinutes  = 24 * 60
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // keptMinutes is what a Window holds behind its newest minute: a clock may go back by
 // a day, and the day before that is still there.
-const keptMinutes = 2 * DayMinutes
+const keptMinutes = 2 * oauth.DayMinutes
 
-// Window counts the wasteful tokens of one application by the minute, in memory. The
-// zero value has counted none. It holds two days in 200 KB at the most, and is not for
+// Window counts the wasteful tokens of one application by the minute, by its oauth.Minute,
+// in memory. The zero value has counted none. It holds two days in 200 KB at the most, and is not for
 // concurrent use.
 //
-// The rolling hour of a request is the minute of the request and the 59 before it, the
-// rolling day that minute and the 1,439 before it. Later minutes count as well, which
-// there are only if the clock went back: so going back never makes anything uncounted.
+// The rolling hour and day of a request are those of oauth.Counts.
 type Window struct {
 	marks []mark // by minute, each once
 }
@@ -55,8 +48,8 @@ func (w *Window) Add(minute int64, n int) {
 }
 
 // Counts gives what was counted in the windows of a request in a minute.
-func (w *Window) Counts(minute int64) Counts {
-	return Counts{Hour: w.since(minute, HourMinutes), Day: w.since(minute, DayMinutes)}
+func (w *Window) Counts(minute int64) oauth.Counts {
+	return oauth.Counts{Hour: w.since(minute, oauth.HourMinutes), Day: w.since(minute, oauth.DayMinutes)}
 }
 
 func (w *Window) since(minute, width int64) int {
@@ -101,35 +94,35 @@ func (w *Window) forget() {
 // or might do. Whether the policy is a shadow makes no difference to it. It is not for
 // concurrent use.
 type Trial struct {
-	Tokens   int       // issued
-	Wasted   int       // of these, wasteful
-	Worst    Judgement // the first with the worst verdict so far; the zero value before anything was asked
-	SwitchAt int64     // minute in which it was switched off; only then of use
+	Tokens   int             // issued
+	Wasted   int             // of these, wasteful
+	Worst    oauth.Judgement // the first with the worst verdict so far; the zero value before anything was asked
+	SwitchAt int64           // minute in which it was switched off; only then of use
 
-	kind   string
-	limits Limits
+	kind   oauth.Kind
+	limits oauth.Limits
 	window Window
 }
 
 // Try begins the Trial of an application that was issued nothing yet.
-func (p Policy) Try(kind, clientID string) *Trial {
+func (p Policy) Try(kind oauth.Kind, clientID string) *Trial {
 	return &Trial{kind: kind, limits: p.Limits(kind, clientID)}
 }
 
 // Off reports whether it was switched off.
-func (t *Trial) Off() bool { return t.Worst.Verdict == SwitchOff }
+func (t *Trial) Off() bool { return t.Worst.Verdict == oauth.VerdictSwitchOff }
 
-// Ask asks for a token in a minute, and issues it unless the verdict is SwitchOff,
+// Ask asks for a token in a minute, and issues it unless the verdict is to switch it off,
 // which from then on is every answer.
-func (t *Trial) Ask(minute int64, wasteful bool) Judgement {
+func (t *Trial) Ask(minute int64, wasteful bool) oauth.Judgement {
 	if t.Off() {
 		return t.Worst
 	}
-	j := Judge(t.kind, t.window.Counts(minute), wasteful, t.limits)
+	j := judge(t.kind, t.window.Counts(minute), wasteful, t.limits)
 	if rank(j.Verdict) > rank(t.Worst.Verdict) {
 		t.Worst = j
 	}
-	if j.Verdict == SwitchOff {
+	if j.Verdict == oauth.VerdictSwitchOff {
 		t.SwitchAt = minute
 		return j
 	}
@@ -145,6 +138,6 @@ func (t *Trial) Ask(minute int64, wasteful bool) Judgement {
 // windows alone.
 func (t *Trial) Warm(minute int64, wasteful int) { t.window.Add(minute, wasteful) }
 
-func rank(v Verdict) int {
-	return slices.Index([]Verdict{Fine, Notice, Warning, SwitchOff}, v)
+func rank(v oauth.IssuanceVerdict) int {
+	return slices.Index([]oauth.IssuanceVerdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, v)
 }
