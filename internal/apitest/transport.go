@@ -46,13 +46,10 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, failed := io.ReadAll(answer.Body)
-	if failed != nil { // cut off: for the test to find out
-		answer.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(body), broken{failed}), answer.Body}
-		return answer, nil
+	body, err := io.ReadAll(answer.Body)
+	if err != nil { // cut off: for the test to find out
+		answer.Body = torn{io.MultiReader(bytes.NewReader(body), broken{err}), answer.Body}
+		return answer, nil //nolint:nilerr // the header came
 	}
 	if err := answer.Body.Close(); err != nil {
 		return nil, err
@@ -75,6 +72,12 @@ func (t transport) CloseIdleConnections() {
 	if closer, is := t.next.(interface{ CloseIdleConnections() }); is {
 		closer.CloseIdleConnections()
 	}
+}
+
+// torn is a body that ends in an error.
+type torn struct {
+	io.Reader
+	io.Closer
 }
 
 // broken is a body of which no more can be read.

@@ -479,12 +479,13 @@ func security() (schema, any) {
 }
 
 func everything() (schema, any) {
-	return object(
+	item := object(
 		must("device_id", id("")), must("label", text("")),
 		must("device_definition", object(must("device_definition_label", text("")))),
 		must("settings", describe(schema{"type": "object", "additionalProperties": schema{"type": "object"}}, "Objects by name.")),
 		must("created_at", moment("")),
-	), values{
+	)
+	return item, values{
 		"device_id": exampleDeviceID, "label": "Séjour", "device_definition": values{"device_definition_label": "DIO module for shutter"},
 		"settings": values{"global": values{}}, "created_at": exampleDate,
 	}

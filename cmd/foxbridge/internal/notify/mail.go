@@ -83,7 +83,7 @@ func (m *Mailer) secure(u *url.URL) error {
 	case u.Scheme == "smtp":
 		m.options = append(m.options, mail.WithTLSPolicy(mail.TLSMandatory))
 	default:
-		return errors.New("configure mail: the server is neither smtp: nor smtps:")
+		return errors.New("configure mail: the server is named by neither smtp nor smtps")
 	}
 	m.options = append(m.options, mail.WithPort(port))
 	return nil
