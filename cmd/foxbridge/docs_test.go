@@ -380,7 +380,7 @@ func TestEveryPageIsRead(t *testing.T) {
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
 	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
-		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total foxbridge_scenarios_total"
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total foxbridge_scenarios_total foxbridge_notices_total foxbridge_oauth_wasteful_tokens_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)

@@ -35,12 +35,14 @@ type ruledRecord struct {
 	mu      sync.Mutex
 	now     time.Time
 	log     bytes.Buffer
+	logger  *slog.Logger // the one that writes log, so that its lines come one by one
 	results []string
 }
 
 func newRuled(t testing.TB, store oauth.Store, mode oauth.Mode) *ruledRecord {
 	t.Helper()
 	r := &ruledRecord{t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	r.logger = slog.New(slog.NewTextHandler(&r.log, nil))
 	passwords, err := oauth.NewPasswords(oauth.PasswordOptions{
 		Workers: 2, Params: argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
 	})
@@ -91,7 +93,7 @@ func (r *ruledRecord) asks(n int) {
 }
 
 func (r *ruledRecord) teller(book noticeBook, channel oauth.Channel, send func(context.Context, oauth.Notice) error) teller {
-	return teller{channel: channel, book: book, send: send, observe: r.saw, log: slog.New(slog.NewTextHandler(&r.log, nil))}
+	return teller{channel: channel, book: book, send: send, observe: r.saw, log: r.logger}
 }
 
 func (r *ruledRecord) post(box *notifytest.Mailbox) *post {
