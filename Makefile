@@ -21,7 +21,7 @@ build: ## the static binary, bin/foxbridge
 
 test: ## everything, under the race detector; gets PostgreSQL, Chromium, Prometheus, the MQTT tools and stock OAuth clients by itself, and starts what it needs
 	.ci/install-tools
-	.ci/with-postgres $(GO) test -race $(PKG)
+	.ci/with-postgres $(GO) test -race -timeout 19m $(PKG)
 
 race: ## tests under the race detector on what is installed, without cached results
 	$(GO) test -race -count=1 $(PKG)

@@ -15,6 +15,9 @@ type EngineOptions struct {
 	// Tolerance is how late a scenario may run. What is later than that is recorded as
 	// missed; 0 means 2 minutes.
 	Tolerance time.Duration
+	// May reports whether a person's account may be used. The scenarios of one whose may not do
+	// not run. Nil: all may.
+	May func(ctx context.Context, userID int64) (bool, error)
 	// Timer gives a channel that receives when d has passed by the clock of the Service,
 	// and how to do without. Nil: the system's.
 	Timer func(d time.Duration) (c <-chan time.Time, stop func())
@@ -32,6 +35,7 @@ type Engine struct {
 	store     Store
 	log       *slog.Logger
 	tolerance time.Duration
+	may       func(ctx context.Context, userID int64) (bool, error)
 	timer     func(time.Duration) (<-chan time.Time, func())
 	observe   func(kind, outcome string)
 
@@ -68,11 +72,14 @@ const (
 func NewEngine(o EngineOptions) *Engine {
 	e := &Engine{
 		service: o.Service, store: o.Service.store, log: o.Service.log,
-		tolerance: o.Tolerance, timer: o.Timer, observe: o.Observe,
+		tolerance: o.Tolerance, may: o.May, timer: o.Timer, observe: o.Observe,
 		slots: make(chan struct{}, runsMax), ended: make(chan struct{}), replan: true,
 	}
 	if e.tolerance == 0 {
 		e.tolerance = toleranceDefault
+	}
+	if e.may == nil {
+		e.may = func(context.Context, int64) (bool, error) { return true, nil }
 	}
 	if e.timer == nil {
 		e.timer = systemTimer

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,7 +143,7 @@ func (r *rig) did() string {
 // history lists what the history says of scenarios, the first first.
 func (r *rig) history() []string {
 	r.t.Helper()
-	return r.house.labels(devices.HistoryScenario)
+	return r.labels(devices.HistoryScenario)
 }
 
 // event reports that something happened in the house.
@@ -174,7 +175,7 @@ func TestAScheduledScenarioRunsAtItsTime(t *testing.T) {
 	r.at(due.Add(time.Minute))
 	r.nothingSent()
 	require.Equal(t, []string{"Scenario “Morning” ran"}, r.history())
-	require.Equal(t, []string{"Kitchen opened by “Morning” (scenario)", "Lamp switched on by “Morning” (scenario)"}, r.house.labels(devices.HistoryHomeAuto))
+	require.Equal(t, []string{"Kitchen opened by “Morning” (scenario)", "Lamp switched on by “Morning” (scenario)"}, r.labels(devices.HistoryHomeAuto))
 	r.at(due.Add(24*time.Hour - time.Second))
 	r.nothingSent()
 	r.at(due.Add(24 * time.Hour))
@@ -303,7 +304,7 @@ func TestCommandsOfARunThatIsRepeatedAreGivenOnce(t *testing.T) {
 	r.done(first)
 	r.ended("scheduled ran")
 	require.NoError(t, r.Drain(t.Context()))
-	require.Equal(t, []string{"Lamp switched on by “Morning” (scenario)"}, r.house.labels(devices.HistoryHomeAuto))
+	require.Equal(t, []string{"Lamp switched on by “Morning” (scenario)"}, r.labels(devices.HistoryHomeAuto))
 }
 
 func TestAHouseThatIsAwayMayComeBackInTime(t *testing.T) {
@@ -327,7 +328,7 @@ func TestAHouseThatIsAwayMayComeBackInTime(t *testing.T) {
 	r.ended("scheduled ran")
 	r.nothingSent()
 	require.Equal(t, "Scenario “Morning” could not do everything", r.history()[1])
-	require.Contains(t, r.house.labels(devices.HistoryDiagnosis), "“Morning” (scenario) could not switch Lamp on: the unit is offline")
+	require.Contains(t, r.labels(devices.HistoryDiagnosis), "“Morning” (scenario) could not switch Lamp on: the unit is offline")
 }
 
 // released waits until an occurrence is nobody's from then on.
@@ -396,6 +397,23 @@ func TestTheRightsAreThoseOfWhoMadeIt(t *testing.T) {
 			require.Equal(t, []string{"Scenario “Morning” " + barred, "Scenario “Siren” " + barred, "Scenario “Presence” " + barred}, r.history())
 		})
 	}
+}
+
+func TestScenariosOfADisabledAccountDoNotRun(t *testing.T) {
+	t.Parallel()
+	var may atomic.Bool
+	r := newRig(t, func(o *devices.EngineOptions) {
+		o.May = func(context.Context, int64) (bool, error) { return may.Load(), nil }
+	})
+	r.add(devices.Scheduled, "Morning", `{"at":"07:30"}`, r.on())
+	due := day("2026-11-23 06:30:00")
+	r.at(due)
+	r.ended("scheduled barred")
+	r.nothingSent()
+	may.Store(true)
+	r.at(due.AddDate(0, 0, 1))
+	require.Equal(t, "socket on", r.did())
+	r.ended("scheduled ran")
 }
 
 func TestAScenarioThatNamesADeviceThatIsGone(t *testing.T) {

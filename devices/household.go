@@ -71,6 +71,25 @@ func (s *Service) Invite(ctx context.Context, owner Person, siteID int64, email 
 	return i, secret, nil
 }
 
+// Uninvite lets an owner of a site end the invitation of an address. One that was not
+// invited is a *FieldError, anybody else than an owner is refused.
+func (s *Service) Uninvite(ctx context.Context, owner Person, siteID int64, email string) error {
+	site, err := s.owned(ctx, owner, siteID)
+	if err != nil {
+		return err
+	}
+	email = strings.ToLower(email)
+	err = s.store.Uninvite(ctx, siteID, email, accountEntry(site, s.now(),
+		Text{"{who} withdrew the invitation of {email}", "{who} a retiré l’invitation de {email}"}, "who", owner.Name, "email", email))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return &FieldError{"email", "is not invited"}
+	case err != nil:
+		return fmt.Errorf("end an invitation to site %d: %w", siteID, err)
+	}
+	return nil
+}
+
 // Invitations lists the open invitations to a site for an owner.
 func (s *Service) Invitations(ctx context.Context, owner Person, siteID int64) ([]Invitation, error) {
 	if _, err := s.owned(ctx, owner, siteID); err != nil {
@@ -109,7 +128,8 @@ func (s *Service) Join(ctx context.Context, p Person, secret string) (Site, erro
 }
 
 // RemoveMember ends that a person belongs to a site: an owner removes anybody, anybody
-// removes himself. The last owner stays: that is a *FieldError, as is one who does
+// removes himself. An invitation of that person's address that is left ends too: it
+// would let the person in again. The last owner stays: that is a *FieldError, as is one who does
 // not belong to the site.
 func (s *Service) RemoveMember(ctx context.Context, by Person, siteID int64, who Person) error {
 	site, err := s.household(ctx, by, siteID)
@@ -119,7 +139,7 @@ func (s *Service) RemoveMember(ctx context.Context, by Person, siteID int64, who
 	if site.Role != Owner && by.UserID != who.UserID {
 		return notOwner()
 	}
-	err = s.store.RemoveMember(ctx, siteID, who.UserID, accountEntry(site, s.now(),
+	err = s.store.RemoveMember(ctx, siteID, who.UserID, strings.ToLower(who.Email), accountEntry(site, s.now(),
 		Text{"{who} does not belong to this home any more", "{who} ne fait plus partie de ce domicile"}, "who", who.Name))
 	switch {
 	case errors.Is(err, ErrNotFound):

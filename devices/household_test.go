@@ -127,6 +127,36 @@ func TestAnInvitationIsItsAddresssOnceAndForAWeek(t *testing.T) {
 	require.Equal(t, devices.NoSuch, refusal(t, err))
 }
 
+func TestAnInvitationThatIsLeftDoesNotOutliveRemoval(t *testing.T) {
+	h := newHouse(t)
+	h.join(devices.Guest)
+	owner, bob := person(h.owner, "alice@example.org"), person(h.other, "Bob@example.org")
+	_, code, err := h.Invite(t.Context(), owner, h.site.ID, "bob@example.org", devices.Member)
+	require.NoError(t, err)
+	var field *devices.FieldError
+	_, err = h.Join(t.Context(), bob, code)
+	require.ErrorAs(t, err, &field, "who belongs to the home")
+	require.NoError(t, h.RemoveMember(t.Context(), owner, h.site.ID, bob))
+	_, err = h.Join(t.Context(), bob, code)
+	require.ErrorAs(t, err, &field, "the removed one is back")
+}
+
+func TestAnOwnerWithdrawsAnInvitation(t *testing.T) {
+	h := newHouse(t)
+	owner, bob := person(h.owner, "alice@example.org"), person(h.other, "bob@example.org")
+	_, code, err := h.Invite(t.Context(), owner, h.site.ID, "bob@example.org", devices.Member)
+	require.NoError(t, err)
+	require.Equal(t, devices.NoSuch, refusal(t, h.Uninvite(t.Context(), bob, h.site.ID, "bob@example.org")))
+	require.NoError(t, h.Uninvite(t.Context(), owner, h.site.ID, "Bob@Example.org"))
+	var field *devices.FieldError
+	_, err = h.Join(t.Context(), bob, code)
+	require.ErrorAs(t, err, &field)
+	require.ErrorAs(t, h.Uninvite(t.Context(), owner, h.site.ID, "bob@example.org"), &field, "once")
+	h.join(devices.Member)
+	require.Equal(t, devices.NotOwner, refusal(t, h.Uninvite(t.Context(), bob, h.site.ID, "carol@example.org")))
+	require.Contains(t, h.labels(devices.HistoryAccount), "Alice withdrew the invitation of bob@example.org")
+}
+
 func TestTheHistoryIsInTheSitesLanguage(t *testing.T) {
 	h := newHouse(t)
 	site, err := h.AddSiteIn(t.Context(), h.owner.UserID, "Maison", "Europe/Paris", devices.French)

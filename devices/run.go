@@ -129,9 +129,9 @@ func (e *Engine) open(ctx context.Context, t turn, c *Claim) error {
 		c.Next = t.beyond(end)
 		return nil
 	}
-	site, _, scenario, err := e.store.Scenario(ctx, t.CreatedBy, t.Site.ID, t.ID)
+	_, _, scenario, err := e.scenario(ctx, t.Waiting)
 	switch {
-	case errors.Is(err, ErrNotFound), err == nil && site.Role == Guest:
+	case errors.Is(err, errBarred):
 		c.Next = t.beyond(end)
 		c.Told = append(c.Told, t.tell(t.now, wasBarred()))
 		return c.draw(plan{Until: end.UnixMilli()})
@@ -161,6 +161,26 @@ func (c *Claim) draw(p plan) (err error) {
 	return nil
 }
 
+// errBarred says that the person for whom a scenario runs may not command at its site any more.
+var errBarred = errors.New("the person may not command there")
+
+// scenario finds a scenario as the person for whom it runs does, who must be allowed to command:
+// else it is errBarred. One that is gone is ErrNoDevice.
+func (e *Engine) scenario(ctx context.Context, w Waiting) (Site, Unit, Scenario, error) {
+	site, unit, scenario, err := e.store.Scenario(ctx, w.CreatedBy, w.Site.ID, w.ID)
+	if errors.Is(err, ErrNotFound) || err == nil && site.Role == Guest {
+		err = errBarred
+	}
+	if err != nil {
+		return Site{}, Unit{}, Scenario{}, err
+	}
+	may, err := e.may(ctx, w.CreatedBy)
+	if err == nil && !may {
+		err = errBarred
+	}
+	return site, unit, scenario, err
+}
+
 // endOf gives when the window ends that is open at then.
 func (t turn) endOf(then time.Time) time.Time {
 	_, end := t.rule.window(then, t.zone)
@@ -171,9 +191,9 @@ func (t turn) endOf(then time.Time) time.Time {
 // and writes what became of it. After an error it is open still.
 func (e *Engine) run(ctx context.Context, o OpenOccurrence) error {
 	s := e.service
-	site, unit, scenario, err := e.store.Scenario(ctx, o.CreatedBy, o.Site.ID, o.ID)
+	site, unit, scenario, err := e.scenario(ctx, o.Waiting)
 	switch {
-	case errors.Is(err, ErrNotFound), err == nil && site.Role == Guest:
+	case errors.Is(err, errBarred):
 		return e.conclude(ctx, o, OccurrenceBarred, o.tell(s.now(), wasBarred()))
 	case errors.Is(err, ErrNoDevice), err == nil && !scenario.Enabled:
 		return e.conclude(ctx, o, OccurrenceDropped)

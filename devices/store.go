@@ -134,13 +134,17 @@ type Store interface {
 
 	// Members lists who belongs to a site, by user ID.
 	Members(ctx context.Context, siteID int64) ([]Membership, error)
-	// RemoveMember ends that a person belongs to a site, and appends e to its history.
-	// ErrNotFound if the person does not, ErrLastOwner if nobody else owns the site.
-	RemoveMember(ctx context.Context, siteID, userID int64, e Entry) error
+	// RemoveMember ends that a person belongs to a site, deletes what invitation of the
+	// address email is left there, and appends e to the site's history. ErrNotFound if the
+	// person does not belong to it, ErrLastOwner if nobody else owns the site.
+	RemoveMember(ctx context.Context, siteID, userID int64, email string, e Entry) error
 	// Invite inserts i in the place of an earlier invitation of that address to that site, and
 	// appends e to the site's history. More than most invitations at the site that have not
 	// expired by i.CreatedAt are ErrFull, an unknown site ErrNotFound.
 	Invite(ctx context.Context, i Invitation, most int, e Entry) error
+	// Uninvite deletes the invitation of an address to a site, and appends e to the site's
+	// history; ErrNotFound if there is none.
+	Uninvite(ctx context.Context, siteID int64, email string, e Entry) error
 	// Invitations lists the invitations to a site that have not expired, by address.
 	Invitations(ctx context.Context, siteID int64, now time.Time) ([]Invitation, error)
 	// Join makes a person belong to the site of the invitation with that secret, ends the

@@ -38,6 +38,8 @@ type Metrics struct {
 	scenarios       *prometheus.CounterVec
 	acknowledgement *prometheus.HistogramVec
 
+	notices *prometheus.CounterVec
+
 	linkUp   prometheus.Gauge
 	received *prometheus.CounterVec
 
@@ -105,6 +107,10 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 			Namespace: namespace, Name: "command_acknowledgement_seconds", Buckets: latency,
 			Help: "Time from a command's acceptance to the unit's own acknowledgement.",
 		}, []string{"kind", "operation"}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "notices_total",
+			Help: "Attempts to tell somebody of a verdict on an application, by channel and what became of them: told, failed (tried again later), given_up, vain (nobody is to be told).",
+		}, []string{"channel", "result"}),
 		linkUp: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "mqtt_link_up",
 			Help: "1 while the bridge is connected to its broker, else 0.",
@@ -125,7 +131,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 	}
 	return m, m.register(
 		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered,
-		m.commands, m.scenarios, m.acknowledgement, m.linkUp, m.received, m.commitSize, m.commitWait,
+		m.commands, m.scenarios, m.acknowledgement, m.notices, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
 
@@ -222,6 +228,11 @@ func (m *Metrics) Switched(off bool, by string) {
 
 // AlertReceived counts an alert by what became of it, a fixed phrase.
 func (m *Metrics) AlertReceived(result string) { m.alerts.WithLabelValues(result).Inc() }
+
+// NoticeAttempted counts an attempt to tell somebody of a verdict. Both are fixed words.
+func (m *Metrics) NoticeAttempted(channel, result string) {
+	m.notices.WithLabelValues(channel, result).Inc()
+}
 
 // Refused counts a refusal of the authorization server. reason is a fixed phrase.
 func (m *Metrics) Refused(reason string) { m.refusals.WithLabelValues(reason).Inc() }

@@ -228,12 +228,9 @@ func unknownUserCode() *Error {
 // get an answer that says anything.
 func (s *Service) deviceClient(ctx context.Context, userID int64, userCode string, address netip.Addr) (Client, error) {
 	key := HashOf(fmt.Sprintf("user code\x00%s\x00%d", host(address), userID))
-	before, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
-	switch {
-	case err != nil:
-		return Client{}, fmt.Errorf("count user codes: %w", err)
-	case before.Count >= s.opts.FailureLimit:
-		return Client{}, s.slowDown(before)
+	counts := []tally{{key, s.opts.FailureLimit}}
+	if err := s.mayAnswer(ctx, counts); err != nil {
+		return Client{}, err
 	}
 	client, err := s.findDeviceClient(ctx, userID, userCode)
 	// Who hangs up now must not escape the count.
@@ -242,11 +239,11 @@ func (s *Service) deviceClient(ctx context.Context, userID int64, userCode strin
 	refusal, is := errors.AsType[*Error](err)
 	switch {
 	case err == nil:
-		return client, s.countRight(ctx, key)
+		return client, s.mayAnswer(ctx, counts)
 	case !is:
 		return Client{}, err
 	}
-	if counted := s.countWrong(ctx, key, refusal.Reason); isNoSignIn(counted) {
+	if counted := s.countWrong(ctx, counts, refusal.Reason); isNoSignIn(counted) {
 		return Client{}, counted
 	}
 	return Client{}, refusal

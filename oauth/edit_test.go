@@ -90,6 +90,7 @@ func TestWhatAnOperatorApprovedDoesNotChangeSilently(t *testing.T) {
 		if wanted.Public {
 			wanted.Secrets = nil
 		}
+		wanted.Edition++
 		require.Equal(t, wanted, live, name)
 	}
 }
@@ -321,14 +322,14 @@ func TestALogoWaitsForAnOperator(t *testing.T) {
 	picture, err := s.LogoOf(t.Context(), app.ID, logo)
 	require.NoError(t, err)
 	require.Equal(t, logo, oauth.HashOf(string(picture)))
-	held, err = s.SetLogo(t.Context(), s.bob.ID, app.ID, 1, nil, home())
+	held, err = s.SetLogo(t.Context(), s.bob.ID, app.ID, 2, nil, home())
 	require.NoError(t, err)
 	require.False(t, held, "to take it away needs nobody")
 	_, err = s.LogoOf(t.Context(), app.ID, logo)
 	require.ErrorIs(t, err, oauth.ErrNotFound)
 	_, err = s.LogoOf(t.Context(), "unknown", logo)
 	require.ErrorIs(t, err, oauth.ErrNotFound)
-	_, err = s.SetLogo(t.Context(), s.bob.ID, app.ID, 2, []byte("<svg/>"), home())
+	_, err = s.SetLogo(t.Context(), s.bob.ID, app.ID, 3, []byte("<svg/>"), home())
 	var wrong *oauth.FieldError
 	require.ErrorAs(t, err, &wrong)
 	require.Equal(t, "logo", wrong.Field)

@@ -222,7 +222,8 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 		return nil, missing("password")
 	}
 	try := attempt{username: req.Username, password: req.Password, address: req.Address, client: c, own: req.own}
-	if _, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID }); err != nil {
+	_, proof, err := s.signIn(ctx, try, func(u User) bool { return u.ID == c.OwnerID })
+	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (given, error) {
@@ -239,8 +240,12 @@ func (s *Service) passwordGrant(ctx context.Context, c Client, req TokenRequest)
 			AccessExpiresAt:  now.Add(s.opts.AccessLifetime),
 			RefreshExpiresAt: now.Add(s.opts.RefreshLifetime),
 			Meter:            s.meter(c),
+			Proof:            proof,
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return given{}, wrongSignIn("password changed meanwhile")
+		case err != nil:
 			return given{}, fmt.Errorf("issue tokens to client %s: %w", c.ID, err)
 		}
 		return given{Tokens: tokens, tally: grant.Tally}, nil

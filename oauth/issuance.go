@@ -257,6 +257,13 @@ type Intervention struct {
 	OwnWindow time.Duration
 }
 
+// Outcomes of an IssuanceMinute.
+const (
+	BookedIssued = "issued"
+	BookedShadow = "shadow"       // issued, although over the line
+	BookedOff    = "switched_off" // not issued
+)
+
 // IssuanceMinute is what one application was issued in a minute, by one grant and
 // with one outcome.
 type IssuanceMinute struct {
@@ -265,7 +272,7 @@ type IssuanceMinute struct {
 	OwnerID  int64
 	Minute   int64  // see Minute
 	Grant    string // grant_type
-	Outcome  string // issued; shadow: issued although over the line; switched_off: not issued
+	Outcome  string // BookedIssued, BookedShadow or BookedOff
 	Tokens   int
 	Wasteful int // of these
 }

@@ -17,10 +17,11 @@ const LogoMax = 256 << 10
 const (
 	logoSize    = 128     // pixels on each side of what is kept
 	logoSideMax = 1 << 10 // pixels on each side of what is uploaded
+	scansMax    = 20      // of a JPEG; encoders make about 10 of a progressive one
 )
 
 // Logo makes the picture that is kept of an upload, which is a PNG or a JPEG of at most
-// LogoMax bytes and 1024 by 1024 pixels, and not animated. It is decoded and drawn
+// LogoMax bytes and 1024 by 1024 pixels, not animated, and drawn in at most 20 scans. It is decoded and drawn
 // anew, 128 by 128 pixels with its proportions kept, so that nothing else that the
 // upload may hold remains; the result is a PNG. What is no such picture is a
 // *FieldError.
@@ -42,6 +43,8 @@ func Logo(upload []byte) ([]byte, error) {
 		return nil, wrong("has more than 1024 by 1024 pixels", nil)
 	case isAnimated(upload):
 		return nil, wrong("is animated", nil)
+	case scans(upload) > scansMax:
+		return nil, wrong("is drawn in more than 20 scans", nil)
 	}
 	picture, err := format.decode(bytes.NewReader(upload))
 	if err != nil {
@@ -107,6 +110,45 @@ func isAnimated(data []byte) bool {
 		}
 	}
 	return false
+}
+
+// scans counts the scans of a JPEG (ITU-T T.81, section B.2), 0 of anything else. A scan
+// goes over the whole picture, however few bytes it has, so that their number is what
+// decoding costs. Every SOS marker counts that stands where package jpeg may look for a
+// marker: after a segment, or after the data of a scan, within which FF is followed by
+// 00 or a restart marker.
+func scans(data []byte) (n int) {
+	const sos, eoi, first, last = 0xda, 0xd9, 0xd0, 0xd7 // restart markers are first to last
+	if !bytes.HasPrefix(data, []byte(jpegSignature)) {
+		return 0
+	}
+	for rest := data[2:]; ; {
+		at := bytes.IndexByte(rest, 0xff)
+		if at < 0 || at+1 >= len(rest) {
+			return n
+		}
+		marker := rest[at+1]
+		rest = rest[at+1:]
+		switch {
+		case marker == 0xff: // it fills
+			continue
+		case marker == 0, first <= marker && marker <= last:
+			rest = rest[1:]
+			continue
+		case marker == eoi:
+			return n
+		case marker == sos:
+			n++
+		}
+		if len(rest) < 3 {
+			return n
+		}
+		length := int(binary.BigEndian.Uint16(rest[1:]))
+		if length < 2 || 1+length > len(rest) {
+			return n
+		}
+		rest = rest[1+length:]
+	}
 }
 
 // fitted draws a picture as large as it fits, in the middle.

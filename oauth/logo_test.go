@@ -106,6 +106,40 @@ func TestPicturesThatAreNoLogo(t *testing.T) {
 	}
 }
 
+// scanned is a JPEG that is drawn in so many scans, each over the whole of it.
+func scanned(t testing.TB, scans int) []byte {
+	t.Helper()
+	var photo bytes.Buffer
+	require.NoError(t, jpeg.Encode(&photo, drawn(16, 16), nil))
+	head, rest, found := bytes.Cut(photo.Bytes(), []byte("\xff\xda"))
+	require.True(t, found)
+	scan := append([]byte("\xff\xda"), bytes.TrimSuffix(rest, []byte("\xff\xd9"))...)
+	return bytes.Join([][]byte{head, bytes.Repeat(scan, scans), []byte("\xff\xd9")}, nil)
+}
+
+// A scan of a few bytes makes the decoder go over the whole picture.
+func TestALogoOfManyScansIsRefused(t *testing.T) {
+	t.Parallel()
+	for scans, taken := range map[int]bool{1: true, 20: true, 21: false, 300: false} {
+		upload := scanned(t, scans)
+		for name, upload := range map[string][]byte{
+			"as encoders make it": upload,
+			"fill bytes":          bytes.ReplaceAll(upload, []byte("\xff\xda"), []byte("\xff\xff\xff\xda")),
+			"between scans":       bytes.ReplaceAll(upload, []byte("\xff\xda"), []byte("\x00\xff\x00\xff\xd3\x01\xff\xda")),
+			"a comment":           bytes.Replace(upload, []byte("\xff\xda"), []byte("\xff\xfe\x00\x06\xff\xd9\xff\xda\xff\xda"), 1),
+		} {
+			_, err := oauth.Logo(upload)
+			if taken {
+				require.NoError(t, err, "%d scans, %s", scans, name)
+				continue
+			}
+			var wrong *oauth.FieldError
+			require.ErrorAs(t, err, &wrong, "%d scans, %s", scans, name)
+			require.Equal(t, "is drawn in more than 20 scans", wrong.Problem)
+		}
+	}
+}
+
 func FuzzLogo(f *testing.F) {
 	f.Add(asPNG(f, drawn(3, 2)))
 	var photo bytes.Buffer

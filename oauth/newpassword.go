@@ -27,7 +27,7 @@ func (s *Service) ChangePassword(ctx context.Context, u User, r NewPassword) (se
 		return "", &FieldError{Field: "password", Problem: "is the present one"}
 	}
 	try := attempt{username: u.Email, password: r.Present, address: r.Address}
-	found, err := s.signIn(ctx, try, func(found User) bool { return found.ID == u.ID })
+	found, _, err := s.signIn(ctx, try, func(found User) bool { return found.ID == u.ID })
 	if err != nil {
 		return "", s.refuse("", err)
 	}

@@ -68,7 +68,7 @@ type Error struct {
 
 	URI         string       // error_uri: the page that tells more; empty if there is none
 	Explanation *Explanation // of an application that is switched off; else nil
-	Waste       []Waste      // the application's budgets of wasteful tokens; none if it has none
+	Waste       []Waste      // the application's budgets of wasteful tokens; once it is off, the one that it has overdrawn
 }
 
 // Explanation tells the owner of an application that is switched off why that is so,

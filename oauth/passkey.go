@@ -1,21 +1,32 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/go-webauthn/webauthn/protocol"
+	"github.com/go-webauthn/webauthn/protocol/webauthncose"
 	"github.com/go-webauthn/webauthn/webauthn"
 )
 
 // passkeysMax is how many passkeys a person may have.
 const passkeysMax = 20
+
+// Bounds of a passkey's public key. Whoever knows the passkey's ID, which is no secret,
+// makes the bridge verify with it, and how long that takes grows with the key.
+const (
+	publicKeyMax   = 1200 // bytes
+	rsaBitsMax     = 4096
+	rsaExponentMax = 65537
+)
 
 // ceremonyLifetime is how long a challenge may be answered.
 const ceremonyLifetime = 10 * time.Minute
@@ -119,6 +130,18 @@ func (k keyholder) WebAuthnCredentials() []webauthn.Credential {
 	return all
 }
 
+// checkKey refuses to verify with a key that is too long, which AddPasskey takes no more.
+func (k keyholder) checkKey(credentialID []byte) error {
+	for _, p := range k.passkeys {
+		if bytes.Equal(p.CredentialID, credentialID) && len(p.PublicKey) > publicKeyMax {
+			return errLongKey
+		}
+	}
+	return nil
+}
+
+var errLongKey = fmt.Errorf("the public key has more than %d bytes", publicKeyMax)
+
 // userHandle is how a passkey knows whose it is. It tells nothing about the person.
 func userHandle(userID int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(userID)) }
 
@@ -150,6 +173,9 @@ func (s *Service) PasskeySignIn(ctx context.Context, sealed, answer string, addr
 	owner, err := s.keyholder(ctx, parsed.RawID)
 	if err != nil {
 		return SignedIn{}, s.refuse("", err)
+	}
+	if err := owner.checkKey(parsed.RawID); err != nil {
+		return SignedIn{}, s.refuse("", passkeyRefused(err))
 	}
 	find := func(_, _ []byte) (webauthn.User, error) { return owner, nil }
 	_, credential, err := s.webauthn.ValidatePasskeyLogin(find, c.Session, parsed)
@@ -227,6 +253,9 @@ func (s *Service) CompleteWithPasskey(ctx context.Context, pending, sealed, answ
 		return SignedIn{}, s.refuse("", passkeyRefused(err))
 	}
 	owner := keyholder{p.User, p.Factors.Passkeys}
+	if err := owner.checkKey(parsed.RawID); err != nil {
+		return SignedIn{}, s.refuse("", passkeyRefused(err))
+	}
 	credential, err := s.webauthn.ValidateLogin(owner, c.Session, parsed)
 	if err != nil {
 		return SignedIn{}, s.refuse("", passkeyRefused(err))
@@ -259,6 +288,7 @@ func (s *Service) BeginPasskey(ctx context.Context, by Confirmation, name string
 	}
 	holder := keyholder{by.User, factors.Passkeys}
 	options, session, err := s.webauthn.BeginRegistration(holder,
+		webauthn.WithCredentialParameters(keyParameters()),
 		webauthn.WithResidentKeyRequirement(protocol.ResidentKeyRequirementPreferred),
 		webauthn.WithExclusions(webauthn.Credentials(holder.WebAuthnCredentials()).CredentialDescriptors()))
 	if err != nil {
@@ -267,13 +297,44 @@ func (s *Service) BeginPasskey(ctx context.Context, by Confirmation, name string
 	return s.ceremony(purposeNewPasskey(by.User.ID), name, options.Response, session)
 }
 
+// keyParameters are the kinds of keys that are taken, the best first; every authenticator
+// makes one of them.
+func keyParameters() (list []protocol.CredentialParameter) {
+	for _, a := range []webauthncose.COSEAlgorithmIdentifier{webauthncose.AlgES256, webauthncose.AlgEdDSA, webauthncose.AlgRS256} {
+		list = append(list, protocol.CredentialParameter{Type: protocol.PublicKeyCredentialType, Algorithm: a})
+	}
+	return list
+}
+
+// checkPublicKey bounds what it takes to verify with a key.
+func checkPublicKey(key []byte) error {
+	if len(key) > publicKeyMax {
+		return errLongKey
+	}
+	parsed, err := webauthncose.ParsePublicKey(key)
+	if err != nil {
+		return fmt.Errorf("read public key: %w", err)
+	}
+	k, is := parsed.(webauthncose.RSAPublicKeyData)
+	if !is {
+		return nil
+	}
+	if bits := new(big.Int).SetBytes(k.Modulus).BitLen(); bits > rsaBitsMax {
+		return fmt.Errorf("the RSA key has %d bits, more than %d", bits, rsaBitsMax)
+	}
+	if new(big.Int).SetBytes(k.Exponent).Cmp(big.NewInt(rsaExponentMax)) > 0 {
+		return fmt.Errorf("the exponent of the RSA key is above %d", rsaExponentMax)
+	}
+	return nil
+}
+
 func tooManyPasskeys() *FieldError {
 	return &FieldError{Field: "passkey", Problem: fmt.Sprintf("would be one of more than %d", passkeysMax), Err: ErrTooMany}
 }
 
 // AddPasskey adds the passkey that a browser has made after BeginPasskey, JSON as of
-// PublicKeyCredential.toJSON. For recovery codes see AddTOTP. What is no such answer is
-// an *Error with CodeInvalidGrant; a 21st passkey is a *FieldError as of BeginPasskey.
+// PublicKeyCredential.toJSON. For recovery codes see AddTOTP. What is no such answer, or
+// has a key of over 1200 bytes, or RSA of over 4096 bits, is an *Error with CodeInvalidGrant; a 21st passkey is a *FieldError as of BeginPasskey.
 func (s *Service) AddPasskey(ctx context.Context, u User, sealed, answer string, address netip.Addr) (recovery []string, err error) {
 	c, err := s.openCeremony(purposeNewPasskey(u.ID), sealed)
 	if err != nil {
@@ -283,6 +344,13 @@ func (s *Service) AddPasskey(ctx context.Context, u User, sealed, answer string,
 	if err != nil {
 		return nil, s.refuse("", passkeyRefused(err))
 	}
+	object := &parsed.Response.AttestationObject
+	if err := checkPublicKey(object.AuthData.AttData.CredentialPublicKey); err != nil {
+		return nil, s.refuse("", passkeyRefused(err))
+	}
+	// No attestation was asked for. One that comes nevertheless may have certificates
+	// with keys of any length.
+	object.Format, object.AttStatement = string(protocol.AttestationFormatNone), nil
 	credential, err := s.webauthn.CreateCredential(keyholder{user: u}, c.Session, parsed)
 	if err != nil {
 		return nil, s.refuse("", passkeyRefused(err))

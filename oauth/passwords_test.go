@@ -255,3 +255,12 @@ func TestCheckPassword(t *testing.T) {
 		})
 	}
 }
+
+func TestAnOwnerHasOneShareHoweverManyApplications(t *testing.T) {
+	t.Parallel()
+	one := attempt{client: Client{ID: NewClientID(), OwnerID: 7}}
+	other := attempt{client: Client{ID: NewClientID(), OwnerID: 7}}
+	stranger := attempt{client: Client{ID: NewClientID(), OwnerID: 8}}
+	require.Equal(t, one.who(), other.who())
+	require.NotEqual(t, one.who(), stranger.who())
+}

@@ -226,7 +226,7 @@ func (s *Service) CompleteWithRecoveryCode(ctx context.Context, pending, code st
 	if err != nil {
 		return SignedIn{}, 0, err
 	}
-	key := failureKey("recovery\x00"+p.User.Email, address, p.User.ID)
+	key := failureKey(p.User.Email, address, fmt.Sprintf("recovery of user %d", p.User.ID))
 	failures, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
 	if err != nil {
 		return SignedIn{}, 0, fmt.Errorf("count recovery codes of user %d: %w", p.User.ID, err)
@@ -256,7 +256,7 @@ type Confirmation struct {
 
 // confirm checks the password. It refuses and counts as SignIn does.
 func (s *Service) confirm(ctx context.Context, by Confirmation) error {
-	_, err := s.signIn(ctx, attempt{username: by.User.Email, password: by.Password, address: by.Address}, func(u User) bool { return u.ID == by.User.ID })
+	_, _, err := s.signIn(ctx, attempt{username: by.User.Email, password: by.Password, address: by.Address}, func(u User) bool { return u.ID == by.User.ID })
 	return s.refuse("", err)
 }
 

@@ -67,7 +67,7 @@ type Options struct {
 	Limits *Limits // of a personal application that has none of its own; nil: DefaultLimits
 	Lever  Lever   // how the policy switches an application off; empty: LeverOff
 
-	FailureLimit  int           // failed sign-ins of one account from one address, after which the pair waits
+	FailureLimit  int           // failed sign-ins of one account from one address, through one client, after which they wait
 	FailureWindow time.Duration // in which they count
 
 	Retention time.Duration // for which Sweep keeps what has expired; not shorter than FailureWindow

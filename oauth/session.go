@@ -22,7 +22,7 @@ type SignedIn struct {
 // who has a second factor, leaves the sign-in pending. It refuses as the password
 // grant does, and counts as that does.
 func (s *Service) SignIn(ctx context.Context, email, password string, address netip.Addr) (SignedIn, error) {
-	u, err := s.signIn(ctx, attempt{username: email, password: password, address: address}, func(User) bool { return true })
+	u, _, err := s.signIn(ctx, attempt{username: email, password: password, address: address}, func(User) bool { return true })
 	if err != nil {
 		return SignedIn{}, s.refuse("", err)
 	}
@@ -38,21 +38,26 @@ func (s *Service) SignIn(ctx context.Context, email, password string, address ne
 
 // letIn begins a session of a person who has shown who it is, in all ways that are
 // wanted. A disabled person gets none, also if that happened meanwhile or a passkey
-// came in the password's place.
+// came in the password's place; nor does anybody whose password is no longer u's.
 func (s *Service) letIn(ctx context.Context, u User, address netip.Addr) (SignedIn, error) {
 	if !u.DisabledAt.IsZero() {
 		return SignedIn{}, s.refuse("", invalidGrant("The account is disabled", "account disabled"))
 	}
 	secret, err := s.beginSession(ctx, u, s.change(u.ID, ActionSignedIn, "", "", address))
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return SignedIn{}, s.refuse("", wrongSignIn("password changed meanwhile"))
+	case err != nil:
 		return SignedIn{}, err
 	}
 	return SignedIn{User: u, Secret: secret}, nil
 }
 
-// beginSession begins a session of a person who has shown who it is.
+// beginSession begins a session of a person who has shown who it is. If the password is
+// no longer u's, its error is an ErrNotFound.
 func (s *Service) beginSession(ctx context.Context, u User, noted Change) (secret string, err error) {
 	session, secret := s.newSession(u.ID)
+	session.Proof = Proof{PasswordHash: u.PasswordHash}
 	if err := s.opts.Store.AddSession(ctx, session, noted); err != nil {
 		return "", fmt.Errorf("begin session of user %d: %w", u.ID, err)
 	}

@@ -16,10 +16,11 @@ type attempt struct {
 	own                bool   // the client's owner is signed in and enters it on a page
 }
 
-// who holds the places that the attempt takes among the workers.
+// who holds the places that the attempt takes among the workers: the owner of the
+// application, however many there are.
 func (a attempt) who() string {
 	if a.client.ID != "" {
-		return a.client.ID
+		return fmt.Sprint("user ", a.client.OwnerID)
 	}
 	return host(a.address)
 }
@@ -32,6 +33,20 @@ const (
 	accountPassword          // that of the account
 	appPassword              // one of the application
 )
+
+// Proof is what let somebody in. What is made of it is made only while it still holds:
+// the zero Proof always does.
+type Proof struct {
+	PasswordHash string // that the user must have; empty: whichever it is
+	AppPassword  int64  // ID of the one that must be there; 0: none
+}
+
+func proofOf(e evidence, u User, app AppPassword) Proof {
+	if e == appPassword {
+		return Proof{AppPassword: app.ID}
+	}
+	return Proof{PasswordHash: u.PasswordHash}
+}
 
 // enough reports whether u may be let in for it: an account can keep its own password
 // out of the password grant.
@@ -49,22 +64,19 @@ func (try attempt) enough(e evidence, u User) bool {
 // could be told apart only by who would learn from it that the password is right.
 //
 // After FailureLimit failures within FailureWindow, one account waits at one
-// address. Both the count before the verification and the one after it tell: of a
-// flood of parallel guesses no more than FailureLimit get an answer that says
-// anything about the password.
-func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) bool) (u User, err error) {
+// address: in the browser, or with the one application. Each count is looked at before
+// the verification and after it: of a flood of parallel guesses no more than
+// FailureLimit get an answer that says anything about the password, and
+// ownerFailures times as many with all applications of the owner together.
+func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) bool) (u User, p Proof, err error) {
 	email, named := NormalizeEmail(try.username)
 	if !named {
 		email = try.username
 	}
-	key := failureKey(email, try.address, try.client.OwnerID)
+	counts := s.tallies(email, try)
 	err = s.opts.Passwords.run(ctx, try.who(), func() error {
-		before, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
-		if err != nil {
-			return fmt.Errorf("count failed sign-ins: %w", err)
-		}
-		if before.Count >= s.opts.FailureLimit {
-			return s.slowDown(before)
+		if err := s.mayAnswer(ctx, counts); err != nil {
+			return err
 		}
 		app, err := s.appPassword(ctx, try)
 		if err != nil {
@@ -83,17 +95,18 @@ func (s *Service) signIn(ctx context.Context, try attempt, accept func(User) boo
 			if accept(u) && e == accountPassword {
 				reason = "account's own password not taken"
 			}
-			return s.countWrong(ctx, key, reason)
+			return s.countWrong(ctx, counts, reason)
 		}
-		if err := s.countRight(ctx, key); err != nil {
+		if err := s.mayAnswer(ctx, counts); err != nil {
 			return err
 		}
+		p = proofOf(e, u, app)
 		return s.touch(ctx, app)
 	})
 	if err != nil {
-		return User{}, err
+		return User{}, Proof{}, err
 	}
-	return u, nil
+	return u, p, nil
 }
 
 // countTimeout bounds the count after a verification, which the caller cannot cancel.
@@ -127,26 +140,61 @@ func (s *Service) verify(ctx context.Context, try attempt, email string, named b
 	}
 }
 
-func (s *Service) countRight(ctx context.Context, key Hash) error {
-	after, err := s.opts.Store.Failures(ctx, key, s.now().Add(-s.opts.FailureWindow))
-	if err != nil {
-		return fmt.Errorf("count failed sign-ins: %w", err)
+// tally is a count of failures: when there are limit of them, who it counts waits.
+type tally struct {
+	key   Hash
+	limit int
+}
+
+// ownerFailures is how many applications of one owner can wait before all of them do: one
+// script with a dead password stops no other, and more applications are no more guesses.
+const ownerFailures = 5
+
+// tallies are the counts of an attempt, the narrowest first. The failures of an
+// application count against its own owner alone: nobody else gets in by it, so with it
+// nobody may keep somebody else out.
+func (s *Service) tallies(account string, try attempt) []tally {
+	if try.client.ID == "" {
+		return []tally{{failureKey(account, try.address, ""), s.opts.FailureLimit}}
 	}
-	if after.Count >= s.opts.FailureLimit {
-		return s.slowDown(after)
+	owner := fmt.Sprintf("owner %d", try.client.OwnerID)
+	return []tally{
+		{failureKey(account, try.address, owner+" client "+try.client.ID), s.opts.FailureLimit},
+		{failureKey(account, try.address, owner), ownerFailures * s.opts.FailureLimit},
+	}
+}
+
+// mayAnswer refuses if one of the counts says that the attempt has to wait.
+func (s *Service) mayAnswer(ctx context.Context, counts []tally) error {
+	for _, c := range counts {
+		failures, err := s.opts.Store.Failures(ctx, c.key, s.now().Add(-s.opts.FailureWindow))
+		if err != nil {
+			return fmt.Errorf("count failed sign-ins: %w", err)
+		}
+		if failures.Count >= c.limit {
+			return s.slowDown(failures)
+		}
 	}
 	return nil
 }
 
-func (s *Service) countWrong(ctx context.Context, key Hash, reason string) error {
+// countWrong counts a failure and refuses it. What a narrower count keeps from an answer
+// does not count in the wider one.
+func (s *Service) countWrong(ctx context.Context, counts []tally, reason string) error {
 	now := s.now()
-	after, err := s.opts.Store.AddFailure(ctx, key, now, now.Add(-s.opts.FailureWindow))
-	if err != nil {
-		return fmt.Errorf("record failed sign-in: %w", err)
+	for _, c := range counts {
+		after, err := s.opts.Store.AddFailure(ctx, c.key, now, now.Add(-s.opts.FailureWindow))
+		if err != nil {
+			return fmt.Errorf("record failed sign-in: %w", err)
+		}
+		if after.Count > c.limit { // it counts this one too
+			return s.slowDown(after)
+		}
 	}
-	if after.Count > s.opts.FailureLimit { // it counts this one too
-		return s.slowDown(after)
-	}
+	return wrongSignIn(reason)
+}
+
+func wrongSignIn(reason string) *Error {
 	return invalidGrant("The username and password combination is invalid", reason)
 }
 
@@ -160,12 +208,10 @@ func (s *Service) slowDown(f Failures) *Error {
 	}
 }
 
-// failureKey names an account at an address without keeping what was typed. The
-// failures of an application count against its own owner alone: nobody else gets in
-// by it, so with it nobody may keep somebody else out. In the browser there is no
-// owner.
-func failureKey(account string, address netip.Addr, owner int64) Hash {
-	return HashOf(fmt.Sprintf("%s\x00%s\x00%d", account, host(address), owner))
+// failureKey names an account at an address, and through what it comes, without keeping
+// what was typed.
+func failureKey(account string, address netip.Addr, through string) Hash {
+	return HashOf(fmt.Sprintf("%s\x00%s\x00%s", account, host(address), through))
 }
 
 // host is the part of an address that one host cannot choose: of IPv6 the first 64

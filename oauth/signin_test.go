@@ -107,16 +107,72 @@ func TestAfterTenFailuresThePairWaits(t *testing.T) {
 	require.NoError(t, err, "after RetryAfter the right password works")
 }
 
-func TestAnotherApplicationDoesNotStartTheCountAnew(t *testing.T) {
+// further registers another application of alice's, and gives its request with the right
+// password.
+func further(t *testing.T, s *server) oauth.TokenRequest {
+	t.Helper()
+	client, secret, err := s.AddClient(t.Context(), aliceEmail, "Another")
+	require.NoError(t, err)
+	req := s.signIn()
+	req.ClientID, req.ClientSecret = client.ID, secret
+	return req
+}
+
+func TestAnApplicationThatWaitsStopsNoOther(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	fail(t, s, s.wrong(), 10)
-	client, secret, err := s.AddClient(t.Context(), aliceEmail, "Another")
-	require.NoError(t, err)
-	other := s.signIn()
-	other.ClientID, other.ClientSecret = client.ID, secret
-	_, err = s.Token(t.Context(), other)
+	_, err := s.Token(t.Context(), s.signIn())
 	refused(t, err, oauth.CodeSlowDown)
+	_, err = s.Token(t.Context(), further(t, s))
+	require.NoError(t, err)
+}
+
+func TestMoreApplicationsAreNoMoreThanFiftyGuesses(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for range 5 {
+		guess := further(t, s)
+		guess.Password = "not hers"
+		fail(t, s, guess, 10)
+		for range 3 {
+			_, err := s.Token(t.Context(), guess)
+			refused(t, err, oauth.CodeSlowDown)
+		}
+	}
+	last := further(t, s)
+	_, err := s.Token(t.Context(), last)
+	require.Equal(t, 15*time.Minute, refused(t, err, oauth.CodeSlowDown).RetryAfter)
+	_, err = s.SignIn(t.Context(), aliceEmail, alicePassword, home())
+	require.NoError(t, err, "the owner in the browser is not kept out")
+	s.clock.Advance(15 * time.Minute)
+	_, err = s.Token(t.Context(), last)
+	require.NoError(t, err)
+}
+
+func TestAFloodOverManyApplicationsLearnsNothingPastFiftyFailures(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var (
+		mu    sync.Mutex
+		count = map[string]int{}
+		all   sync.WaitGroup
+	)
+	for range 10 {
+		guess := further(t, s)
+		guess.Password = "not hers"
+		for range 12 {
+			all.Go(func() {
+				_, err := s.Token(context.Background(), guess)
+				refusal, _ := errors.AsType[*oauth.Error](err)
+				mu.Lock()
+				defer mu.Unlock()
+				count[refusal.Code]++
+			})
+		}
+	}
+	all.Wait()
+	require.Equal(t, map[string]int{oauth.CodeInvalidGrant: 50, oauth.CodeSlowDown: 70}, count)
 }
 
 func TestASuccessDoesNotClearFailures(t *testing.T) {

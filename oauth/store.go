@@ -11,6 +11,7 @@ import (
 // All methods may be called concurrently; each ends soon after its context does.
 type Store interface {
 	Ledger
+	Notices
 	AccountStore
 
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.
@@ -57,7 +58,8 @@ type Store interface {
 	HeldEdits(ctx context.Context, after string, limit int) ([]HeldEdit, error)
 	// Review takes an operator's decision on the edition of a client that is Pending, which
 	// is Active then, or Rejected with the reason as its Rejection; or on a change that
-	// waits, which if approved is applied to the client. Of what is not there in this
+	// waits, which if approved is applied to the client, whose edition grows by
+	// one in any case, so that an edit of what was read before is refused. Of what is not there in this
 	// edition it is ErrNotFound.
 	Review(ctx context.Context, v Verdict) error
 	// DeleteClient makes a client Deleted: its secrets, codes, device codes, logos and
@@ -100,7 +102,9 @@ type Store interface {
 
 	// Issue inserts a grant with its first pair of tokens, in one transaction, which
 	// also counts and judges them as i.Meter says. Unless the Tally's Outcome is Issued
-	// there is no grant.
+	// there is no grant. An unknown client or user is ErrNotFound, and so is a Proof that
+	// does not hold any more: of a change of password that runs beside it, it is either
+	// before all or after all.
 	Issue(ctx context.Context, i Issuance) (NewGrant, error)
 	// AddCode inserts an authorization code. A Ticket that an earlier code has is
 	// ErrExists.
@@ -152,11 +156,12 @@ type Store interface {
 	// entry; that to which one was given last comes first; limit at the most.
 	Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]Grant, error)
 	// Disconnect revokes the live grants of a user to a client, now, and ends the codes
-	// that were not spent. It returns how many grants and codes that were.
+	// and the approved device codes that were not spent. It returns how many grants and
+	// codes that were.
 	Disconnect(ctx context.Context, userID int64, clientID string, now time.Time, changes ...Change) (int, error)
 
 	// AddSession inserts a session, which nobody has used yet. An unknown user is
-	// ErrNotFound.
+	// ErrNotFound, and so is a Proof that does not hold any more, as of Issue.
 	AddSession(ctx context.Context, s Session, changes ...Change) error
 	// Session finds the user of a live session: one whose ExpiresAt is after now, and
 	// whose user is not disabled. Otherwise it is ErrNotFound.
@@ -200,6 +205,7 @@ type Issuance struct {
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
 	Meter            Meter
+	Proof            Proof // of Issue
 }
 
 // NewGrant is the result of Store.Issue.
@@ -311,6 +317,7 @@ type Session struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	SessionUse
+	Proof Proof // of AddSession; not kept
 }
 
 // Failures is a count of failed sign-ins in a window.

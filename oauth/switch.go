@@ -31,11 +31,9 @@ func (s *Service) withheld(ctx context.Context, c Client, t Tally) error {
 		return nil
 	case SwitchedOff, AlreadyOff:
 		err := s.off(ctx, c.ID, CodeUnauthorizedClient)
-		if refusal, is := errors.AsType[*Error](err); is {
+		if refusal, is := errors.AsType[*Error](err); is && t.Outcome == SwitchedOff {
 			refusal.Waste = wasteOf(t, s.now())
-			if t.Outcome == SwitchedOff {
-				refusal.Reason = "application switched off"
-			}
+			refusal.Reason = "application switched off"
 		}
 		return err
 	default:
@@ -57,9 +55,19 @@ func (s *Service) off(ctx context.Context, clientID, code string) error {
 	case err != nil:
 		return fmt.Errorf("find why client %s is off: %w", clientID, err)
 	}
-	refusal.Explanation = explain(by)
+	refusal.Explanation, refusal.Waste = explain(by), spent(by, s.now())
 	refusal.Description = refusal.Explanation.sentence()
 	return refusal
+}
+
+// spent is the budget for the sake of which an application was switched off: until it is
+// reactivated nothing remains of it. There is none unless the policy did it.
+func spent(by Ruling, now time.Time) []Waste {
+	if by.Rule == "" {
+		return nil
+	}
+	w := by.Rule.Window()
+	return []Waste{{Window: w, Quota: by.Allowed, Used: by.Used - 1, Reset: max(0, by.First.Add(w).Sub(now))}}
 }
 
 func explain(by Ruling) *Explanation {

@@ -100,7 +100,7 @@ func TestOneHostIsOneAddress(t *testing.T) {
 	} {
 		require.Equal(t, want, host(netip.MustParseAddr(address)), address)
 	}
-	require.NotEqual(t, failureKey("a@b", netip.Addr{}, 1), failureKey("a@b", netip.MustParseAddr("0.0.0.0"), 1))
+	require.NotEqual(t, failureKey("a@b", netip.Addr{}, "1"), failureKey("a@b", netip.MustParseAddr("0.0.0.0"), "1"))
 }
 
 func TestAReplayHasWhatRemainsAndAtLeastASecond(t *testing.T) {

@@ -201,8 +201,8 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(fields("site", "group", "add", "--site", "1", "--kind", "socket", "--label", "All", "--device", "1"), "group_id", "site_id", "kind", "label", "devices")
 	has(fields("site", "group", "list", "--owner", "a@example.com", "--site", "1"), "group_id", "site_id", "kind", "label", "devices")
 	has(fields("site", "scenario", "add", "--owner", "a@example.com", "--site", "1", "--label", "Off", "--step", "socket/off:1", "--step", "security/armed"),
-		"scenario_id", "site_id", "label", "type", "enabled")
-	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled")
+		"scenario_id", "site_id", "label", "type", "enabled", "rule", "next_at")
+	has(fields("site", "scenario", "list", "--owner", "a@example.com", "--site", "1"), "scenario_id", "site_id", "label", "type", "enabled", "rule", "next_at")
 	has(fields("site", "members", "--owner", "a@example.com", "--site", "1"), "site_id", "email", "name", "role")
 	invited := fields("site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--role", "guest")
 	has(invited, "site_id", "email", "role", "code", "expires_at")
@@ -213,6 +213,27 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	listed := fields("site", "list")
 	has(listed, "site_id", "label", "timezone", "language", "owner", "devices", "created_at")
 	require.Equal(t, map[string]any{"socket": 1.0}, listed["devices"])
+}
+
+func TestAnInvitationIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	do := func(want int, args ...string) (stdout string) {
+		t.Helper()
+		code, stdout, stderr := execute(t, "", append(args, "--data-dir", dir)...)
+		require.Equal(t, want, code, stderr)
+		return stdout
+	}
+	for _, name := range []string{"a", "b"} {
+		do(exitOK, "user", "add", name+"@example.com", "--name", name)
+	}
+	do(exitOK, "site", "add", "--owner", "a@example.com", "--label", "Home")
+	var invited struct{ Code string }
+	require.NoError(t, json.Unmarshal([]byte(do(exitOK, "site", "invite", "--owner", "a@example.com", "--site", "1", "--email", "b@example.com", "--json")), &invited))
+	withdraw := []string{"site", "uninvite", "--owner", "a@example.com", "--site", "1", "--email", "B@example.com"}
+	do(exitOK, withdraw...)
+	do(exitFail, withdraw...)
+	do(exitFail, "site", "join", "--email", "b@example.com", "--code", invited.Code)
 }
 
 // What an administrator does for a commercial application, from the request to the

@@ -106,6 +106,9 @@ func (c *contract) live() {
 	c.t.Cleanup(func() { require.NoError(c.t, stopHome(context.Background(), home)) })
 	c.home = home
 	c.bridge.eventually(c.t, "told of every device", func() bool {
+		if status, _ := authorized(c.t, c.bridge, http.MethodGet, c.path("/security"), c.token); status != http.StatusOK {
+			return false
+		}
 		status, body := authorized(c.t, c.bridge, http.MethodGet, c.path("/device/data/temperature/items"), c.token)
 		return status == http.StatusOK && strings.Count(body, `"lastTemperature":19.5`) == 2
 	})

@@ -11,11 +11,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/policy"
 	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // blocks gives the code blocks of a page that are marked with this word. "sh" marks
@@ -179,9 +181,46 @@ func TestScriptPageTellsTheTruth(t *testing.T) {
 			run()
 			anew, _ := tokens()
 			require.NotEqual(t, renewed, anew)
+
+			refused := filepath.Join(dir, "token.refused")
+			env, err := os.ReadFile(filepath.Join(dir, "demo.env"))
+			require.NoError(t, err)
+			wrong := regexp.MustCompile(`(FOXBRIDGE_PASSWORD)='.*'`).ReplaceAll(env, []byte(`$1='wrong'`))
+			require.NotEqual(t, env, wrong)
+			require.NoError(t, os.Remove(kept))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "demo.env"), wrong, 0o600))
+			fails := func() string {
+				t.Helper()
+				return shell(t, dir, "! bash -c "+quoted(script))
+			}
+			require.Contains(t, fails(), "The username and password combination is invalid")
+			require.FileExists(t, refused)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "demo.env"), env, 0o600))
+			require.Contains(t, fails(), "Remove token.refused", "the right password is not sent either")
+			require.NoError(t, os.Remove(refused))
+			later := fmt.Sprint(time.Now().Add(time.Hour).Unix())
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "token.wait"), []byte(later), 0o600))
+			require.Contains(t, fails(), "The server asked to wait")
+			require.NoError(t, os.Remove(filepath.Join(dir, "token.wait")))
+			run()
+
+			for range oauth.DefaultFailureLimit {
+				require.NoError(t, os.RemoveAll(kept))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "demo.env"), wrong, 0o600))
+				fails()
+				_ = os.Remove(refused)
+			}
+			fails()
+			require.NoFileExists(t, refused, "it is no answer about the password")
+			require.FileExists(t, filepath.Join(dir, "token.wait"))
 			require.Equal(t, exitOK, demo.stop(t))
 		})
 	}
+}
+
+// quoted is a text as one word of a shell.
+func quoted(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // A script without a password gets its tokens as its page shows, once its owner has let
@@ -312,12 +351,16 @@ func TestScenariosPageTellsTheTruth(t *testing.T) {
 	}
 }
 
-// The simulation ends as the page of the issuance policy says, and its policy file is one.
+// The simulation ends as the page of the issuance policy says, its policy file is one,
+// and the rehearsal runs on a record.
 func TestIssuancePageTellsTheTruth(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	printed := shell(t, dir, strings.Join(blocks(t, "docs/issuance.md", "sh"), "\n"))
-	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), printed)
+	commands := blocks(t, "docs/issuance.md", "sh")
+	require.Len(t, commands, 2)
+	require.Equal(t, strings.Join(blocks(t, "docs/issuance.md", "text"), ""), shell(t, dir, commands[0]))
+	shell(t, dir, "foxbridge user add alice@example.com --name Alice --data-dir ./data")
+	require.Contains(t, shell(t, dir, commands[1]), "0 applications, 0 tokens")
 
 	_, err := policy.Parse([]byte(strings.Join(blocks(t, "docs/issuance.md", "yaml"), "")))
 	require.NoError(t, err)
@@ -337,7 +380,7 @@ func TestEveryPageIsRead(t *testing.T) {
 	bridge := serveProcess(t, data)
 	_, exported := get(t, "http://"+bridge.Operator+"/metrics")
 	exported += "foxbridge_commands_total foxbridge_command_acknowledgement_seconds foxbridge_oauth_tokens_issued_total foxbridge_oauth_refusals_total" +
-		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total foxbridge_scenarios_total"
+		" foxbridge_issuance_verdicts_total foxbridge_applications_switched_total foxbridge_alerts_received_total foxbridge_scenarios_total foxbridge_notices_total foxbridge_oauth_wasteful_tokens_total"
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)

@@ -56,6 +56,29 @@ func siteInviteCommand(p process) *cobra.Command {
 	return c
 }
 
+func siteUninviteCommand(p process) *cobra.Command {
+	var owner, email string
+	var siteID int64
+	c := &cobra.Command{
+		Use:   "uninvite --owner EMAIL --site ID --email EMAIL",
+		Short: "Withdraw an invitation to a home: its code is good for nothing from then on",
+		Args:  cobra.NoArgs,
+	}
+	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner.")
+	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	c.Flags().StringVar(&email, "email", "", "E-mail address of who was invited.")
+	recordFlags(c.Flags())
+	required(c, "owner", "site", "email")
+	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+		by, err := personBy(c.Context(), r, owner)
+		if err != nil {
+			return err
+		}
+		return r.Devices.Uninvite(c.Context(), by, siteID, email)
+	})
+	return c
+}
+
 // member is a person who belongs to a home as the commands print one.
 type member struct {
 	SiteID int64        `json:"site_id"`

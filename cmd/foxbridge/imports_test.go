@@ -19,13 +19,15 @@ const module = "github.com/foxbridge/foxbridge"
 // import inward, a domain imports none of ours, and only cmd/foxbridge everything.
 func arrows() map[string][]string {
 	return map[string][]string{
-		"cmd/foxbridge":                 {"*"},
-		"cmd/foxbridge/internal/app":    {"*"},
-		"cmd/foxbridge/internal/apidoc": {"devices", "devices/devicehttp", "oauth", "internal/web"},
-		"cmd/foxbridge/internal/config": nil,
-		"cmd/foxbridge/internal/policy": {"oauth"},
-		"cmd/demo-app":                  {"cmd/demo-app/demoapp"},
-		"cmd/demo-app/demoapp":          nil,
+		"cmd/foxbridge":                            {"*"},
+		"cmd/foxbridge/internal/app":               {"*"},
+		"cmd/foxbridge/internal/config":            nil,
+		"cmd/foxbridge/internal/notify":            nil,
+		"cmd/foxbridge/internal/notify/notifytest": nil,
+		"cmd/foxbridge/internal/apidoc":            {"devices", "devices/devicehttp", "oauth", "internal/web"},
+		"cmd/demo-app":                             {"cmd/demo-app/demoapp"},
+		"cmd/demo-app/demoapp":                     nil,
+		"cmd/foxbridge/internal/policy":            {"oauth"},
 
 		"oauth":             nil,
 		"oauth/oauthhttp":   {"oauth", "internal/web"},

@@ -118,23 +118,26 @@ func recordOf(minutes []issuanceMinute, err error) issuanceMinutes {
 func rehearseOn(t testing.TB, record issuanceMinutes, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	closed := false
+	opened := false
 	p := process{stdout: &out, stderr: &errs}
-	c := policyRehearseCommand(p, func(*cobra.Command) (issuanceMinutes, func() error, error) {
-		return record, func() error { closed = true; return nil }, nil
+	c := policyRehearseCommand(p, func(do func(*cobra.Command, issuanceMinutes) error) func(*cobra.Command, []string) error {
+		return action(func(c *cobra.Command, _ []string) error {
+			opened = true
+			return do(c, record)
+		})
 	})
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetArgs(args)
 	err := c.ExecuteContext(t.Context())
 	if err == nil {
-		require.True(t, closed)
+		require.True(t, opened)
 		return exitOK, out.String(), ""
 	}
 	if _, tried := errors.AsType[*failure](err); tried {
-		require.True(t, closed)
+		require.True(t, opened)
 		return exitFail, out.String(), err.Error()
 	}
-	require.False(t, closed, "the record was not even opened")
+	require.False(t, opened, "the record was not even opened")
 	return exitUsage, out.String(), err.Error()
 }
 
@@ -212,7 +215,7 @@ func TestRehearsalRefusesNonsense(t *testing.T) {
 		"no period":        {[]string{"--policy", good, "--since", "d"}, `--since: "d" is not a time`},
 		"a date":           {[]string{"--policy", good, "--since", "2026-11-01"}, "--since: "},
 		"too short":        {[]string{"--policy", good, "--since", "59m"}, "--since: "},
-		"too long":         {[]string{"--policy", good, "--since", "401d"}, "--since: "},
+		"too long":         {[]string{"--policy", good, "--since", "31d"}, "--since: "},
 		"beyond an int":    {[]string{"--policy", good, "--since", "99999999999999999999d"}, "--since: "},
 		"negative":         {[]string{"--policy", good, "--since", "-30d"}, "--since: "},
 	} {

@@ -127,10 +127,7 @@ func (r *rehearsal) finish() {
 	})
 }
 
-// openIssuance opens the record for a command.
-type openIssuance func(c *cobra.Command) (record issuanceMinutes, closeRecord func() error, err error)
-
-func policyRehearseCommand(p process, open openIssuance) *cobra.Command {
+func policyRehearseCommand(p process, on onIssuance) *cobra.Command {
 	var out printer
 	var file, since string
 	c := &cobra.Command{
@@ -143,7 +140,7 @@ issued. It is decided by the same code as when tokens are issued. Nothing is cha
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&file, "policy", "", policyUsage)
-	f.StringVar(&since, "since", "30d", "How far to go back, such as 30d or 12h; 1h to 400d.")
+	f.StringVar(&since, "since", "30d", "How far to go back, such as 30d or 12h; 1h to 30d.")
 	recordFlags(f)
 	out.flag(f)
 	required(c, "policy")
@@ -156,12 +153,7 @@ issued. It is decided by the same code as when tokens are issued. Nothing is cha
 		if err != nil {
 			return fmt.Errorf("--policy: %w", err)
 		}
-		return action(func(c *cobra.Command, _ []string) (err error) {
-			record, closeRecord, err := open(c)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, closeRecord()) }()
+		return on(func(c *cobra.Command, record issuanceMinutes) error {
 			r, err := rehearse(c.Context(), policy, time.Now().Add(-back), record)
 			if err != nil {
 				return err
@@ -172,7 +164,8 @@ issued. It is decided by the same code as when tokens are issued. Nothing is cha
 	return c
 }
 
-// parsePeriod reads a duration that may be in days.
+// parsePeriod reads a duration that may be in days. The record tells the minutes of 31
+// days, and the first of them only fills the windows.
 func parsePeriod(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if days, is := strings.CutSuffix(s, "d"); is {
@@ -180,8 +173,8 @@ func parsePeriod(s string) (time.Duration, error) {
 		n, err = strconv.Atoi(days)
 		d = time.Duration(min(max(n, 0), 1000)) * day
 	}
-	if err != nil || d < time.Hour || d > 400*day {
-		return 0, fmt.Errorf("%q is not a time such as 30d or 12h, from 1h to 400d", s)
+	if err != nil || d < time.Hour || d > oauth.KeepMinutes-day {
+		return 0, fmt.Errorf("%q is not a time such as 30d or 12h, from 1h to 30d", s)
 	}
 	return d, nil
 }

@@ -24,8 +24,8 @@ type scenario struct {
 	Label      string               `json:"label"`
 	Type       devices.ScenarioType `json:"type"`
 	Enabled    bool                 `json:"enabled"`
-	Rule       json.RawMessage      `json:"rule"`              // when it runs by itself
-	NextAt     *time.Time           `json:"next_at,omitempty"` // when it is due; absent if nothing is scheduled
+	Rule       json.RawMessage      `json:"rule"`    // when it runs by itself
+	NextAt     *time.Time           `json:"next_at"` // when it is due; null if nothing is scheduled
 }
 
 func scenarioOf(s devices.Scenario) scenario {

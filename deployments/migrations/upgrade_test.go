@@ -150,7 +150,7 @@ func upgrade(t *testing.T, d migrations.Dialect, db *sql.DB) {
 	require.NoError(t, migrations.Apply(t.Context(), db, d))
 	if d == migrations.SQLite {
 		require.Empty(t, list(t, db, `SELECT "table" || ' to ' || parent FROM pragma_foreign_key_check`))
-		require.Empty(t, list(t, db, `SELECT name FROM sqlite_schema WHERE name LIKE '%old%' OR sql LIKE '%old\_%' ESCAPE '\'`))
+		require.Empty(t, list(t, db, `SELECT name FROM sqlite_schema WHERE name GLOB 'old*' OR sql GLOB '*[^a-z]old[_]*'`))
 		require.Equal(t, []string{"ok"}, list(t, db, `PRAGMA integrity_check`))
 	}
 }

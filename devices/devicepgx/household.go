@@ -12,6 +12,8 @@ import (
 // lockSite lets one after the other decide who belongs to a site.
 const lockSite = `SELECT FROM sites WHERE id = $1 FOR NO KEY UPDATE`
 
+const deleteInvitation = `DELETE FROM site_invitations WHERE site_id = $1 AND email = $2`
+
 // Members is documented at devices.Store.
 func (s *Store) Members(ctx context.Context, siteID int64) ([]devices.Membership, error) {
 	const query = `SELECT user_id, role FROM site_members WHERE site_id = $1 ORDER BY user_id`
@@ -24,11 +26,14 @@ func (s *Store) Members(ctx context.Context, siteID int64) ([]devices.Membership
 }
 
 // RemoveMember is documented at devices.Store.
-func (s *Store) RemoveMember(ctx context.Context, siteID, userID int64, e devices.Entry) error {
+func (s *Store) RemoveMember(ctx context.Context, siteID, userID int64, email string, e devices.Entry) error {
 	const query = `
 		SELECT EXISTS (SELECT FROM site_members o WHERE o.site_id = m.site_id AND o.user_id <> m.user_id AND o.role = 'owner'), role
 		FROM site_members m WHERE m.site_id = $1 AND m.user_id = $2`
 	const remove = `DELETE FROM site_members WHERE site_id = $1 AND user_id = $2`
+	if !storable(email) {
+		email = "" // is invited nowhere
+	}
 	err := s.db.Write(ctx, siteKey(siteID), func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockSite, siteID); err != nil {
 			return err
@@ -40,6 +45,11 @@ func (s *Store) RemoveMember(ctx context.Context, siteID, userID int64, e device
 		}
 		if role == devices.Owner && !owned {
 			return devices.ErrLastOwner
+		}
+		// It comes first: who joins with the invitation at this moment is there either
+		// still, and cannot, or already, and is removed.
+		if _, err := tx.Exec(ctx, deleteInvitation, siteID, email); err != nil {
+			return err
 		}
 		if _, err := tx.Exec(ctx, remove, siteID, userID); err != nil {
 			return err
@@ -74,6 +84,27 @@ func (s *Store) Invite(ctx context.Context, i devices.Invitation, most int, e de
 		return insertEntries(ctx, tx, i.SiteID, &e)
 	})
 	return wrap(err, "invite to site %d", i.SiteID)
+}
+
+// Uninvite is documented at devices.Store.
+func (s *Store) Uninvite(ctx context.Context, siteID int64, email string, e devices.Entry) error {
+	if !storable(email) {
+		return wrap(devices.ErrNotFound, "end an invitation to site %d", siteID)
+	}
+	err := s.db.Write(ctx, siteKey(siteID), func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockSite, siteID); err != nil {
+			return err
+		}
+		done, err := tx.Exec(ctx, deleteInvitation, siteID, email)
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			return devices.ErrNotFound
+		}
+		return insertEntries(ctx, tx, siteID, &e)
+	})
+	return wrap(err, "end an invitation to site %d", siteID)
 }
 
 // Invitations is documented at devices.Store.

@@ -3,10 +3,13 @@ package devicesqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/foxbridge/foxbridge/devices"
 )
+
+const deleteInvitation = `DELETE FROM site_invitations WHERE site_id = ? AND email = ?`
 
 // Members is documented at devices.Store.
 func (s *Store) Members(ctx context.Context, siteID int64) ([]devices.Membership, error) {
@@ -20,7 +23,7 @@ func (s *Store) Members(ctx context.Context, siteID int64) ([]devices.Membership
 }
 
 // RemoveMember is documented at devices.Store.
-func (s *Store) RemoveMember(ctx context.Context, siteID, userID int64, e devices.Entry) error {
+func (s *Store) RemoveMember(ctx context.Context, siteID, userID int64, email string, e devices.Entry) error {
 	const query = `
 		SELECT EXISTS (SELECT 1 FROM site_members o WHERE o.site_id = m.site_id AND o.user_id <> m.user_id AND o.role = 'owner'), role
 		FROM site_members m WHERE m.site_id = ? AND m.user_id = ?`
@@ -33,6 +36,9 @@ func (s *Store) RemoveMember(ctx context.Context, siteID, userID int64, e device
 		}
 		if role == devices.Owner && !owned {
 			return devices.ErrLastOwner
+		}
+		if _, err := tx.ExecContext(ctx, deleteInvitation, siteID, email); err != nil {
+			return err
 		}
 		if _, err := tx.ExecContext(ctx, remove, siteID, userID); err != nil {
 			return err
@@ -64,6 +70,21 @@ func (s *Store) Invite(ctx context.Context, i devices.Invitation, most int, e de
 		return insertEntry(ctx, tx, i.SiteID, e)
 	})
 	return wrap(ctx, err, "invite to site %d", i.SiteID)
+}
+
+// Uninvite is documented at devices.Store.
+func (s *Store) Uninvite(ctx context.Context, siteID int64, email string, e devices.Entry) error {
+	err := s.db.Write(ctx, siteKey(siteID), func(ctx context.Context, tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, deleteInvitation, siteID, email)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, devices.ErrNotFound)
+		}
+		return insertEntry(ctx, tx, siteID, e)
+	})
+	return wrap(ctx, err, "end an invitation to site %d", siteID)
 }
 
 // Invitations is documented at devices.Store.

@@ -185,10 +185,13 @@ func testContexts(t *testing.T, b *bench) {
 			return err
 		},
 		"RemoveMember": func(ctx context.Context) error {
-			return h.RemoveMember(ctx, h.site, h.owner, entry(devices.HistoryAccount, "m", noon))
+			return h.RemoveMember(ctx, h.site, h.owner, "a@example.org", entry(devices.HistoryAccount, "m", noon))
 		},
 		"Invite": func(ctx context.Context) error {
 			return h.Invite(ctx, invitation(h, "a@example.org", 1), 10, entry(devices.HistoryAccount, "i", noon))
+		},
+		"Uninvite": func(ctx context.Context) error {
+			return h.Uninvite(ctx, h.site, "a@example.org", entry(devices.HistoryAccount, "u", noon))
 		},
 		"Invitations": func(ctx context.Context) error {
 			_, err := h.Invitations(ctx, h.site, noon)

@@ -53,6 +53,7 @@ func (p *Pages) appPages() []route {
 		{pathAddSecret, private(page{post: p.addSecret})},
 		{pathRemoveSecret, private(page{post: p.removeSecret})},
 		{pathGetToken, private(page{post: p.getToken})},
+		{pathReactivate, private(page{post: p.reactivate})},
 		{pathAddAppPassword, private(page{post: p.addAppPassword})},
 		{pathRemoveAppPassword, private(page{post: p.removeAppPassword})},
 	}
@@ -74,7 +75,7 @@ func newAppView(c oauth.Client) appView {
 // appKeys are messages that the pages of applications make up.
 func appKeys() []string {
 	keys := []string{
-		"connected.done", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
+		"connected.done", "connected.done.personal", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
 		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy",
 	}
 	for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
@@ -235,6 +236,7 @@ type appPage struct {
 	Personal                            bool
 	Passwords                           appPasswordsSection // of a personal one
 	Email                               string
+	Issuance                            *issuanceView
 	CanEdit                             bool
 	Waiting                             *waiting // nil: nothing waits for an operator
 }
@@ -277,12 +279,17 @@ func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor,
 			return
 		}
 	}
+	issuance, err := p.issuance(w, r, c)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
 	p.web.Render(w, r, status, "app", appPage{
 		Passwords: passwords,
 		appView:   newAppView(c), Scopes: p.scopeOptions(c.Scope),
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
 		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
-		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email,
+		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email, Issuance: issuance,
 		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
 }

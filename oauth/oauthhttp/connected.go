@@ -1,6 +1,7 @@
 package oauthhttp
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -93,6 +94,10 @@ func (p *Pages) disconnect(w http.ResponseWriter, r *http.Request, v visitor) er
 	if err != nil {
 		return err
 	}
+	done, err := p.disconnected(r, v, form.Get(fieldClientID))
+	if err != nil {
+		return err
+	}
 	ended, err := p.service.Disconnect(r.Context(), v.user.ID, form.Get(fieldClientID), p.address(r))
 	if err != nil {
 		return err
@@ -100,7 +105,20 @@ func (p *Pages) disconnect(w http.ResponseWriter, r *http.Request, v visitor) er
 	if ended {
 		p.log.InfoContext(r.Context(), "application disconnected", "client_id", form.Get(fieldClientID), "user_id", v.user.ID)
 	}
-	p.web.Flash(w, "connected.done")
+	p.web.Flash(w, done)
 	p.web.Redirect(w, pathConnected)
 	return nil
+}
+
+// disconnected is the message for who has disconnected an application. A personal one
+// can come back without asking: it needs nothing but a password.
+func (p *Pages) disconnected(r *http.Request, v visitor, clientID string) (key string, err error) {
+	c, err := p.service.Application(r.Context(), v.user.ID, clientID)
+	switch {
+	case err == nil && c.Kind == oauth.Personal:
+		return "connected.done.personal", nil
+	case err != nil && !errors.Is(err, oauth.ErrNotFound):
+		return "", err
+	}
+	return "connected.done", nil
 }

@@ -111,6 +111,20 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
+// A script of one's own can come back with a password, and people are told so.
+func TestDisconnectOfAPersonalApplication(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first := tokens(t, s.post(form, s.signIn().Encode()))
+	b := s.aliceAtHome(t)
+	require.Equal(t, "/connected", b.post("/connected", b.get("/connected").form("/connected")).location())
+	require.False(t, s.live(t, first.AccessToken))
+	v := b.get("/connected")
+	require.Contains(t, v.text(), "its tokens work no more. A script that holds a password can sign in again.")
+	require.NotContains(t, v.text(), "It can do nothing for you any more.")
+	require.True(t, s.live(t, tokens(t, s.post(form, s.signIn().Encode())).AccessToken), "as it says")
+}
+
 func TestPagesOfAPersonNeedASignIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

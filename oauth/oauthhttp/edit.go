@@ -14,10 +14,17 @@ import (
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
+// UploadPath is the template of the one route whose requests may have a body of more than
+// 64 KiB: with its file, up to UploadMax bytes.
+const (
+	UploadPath = pathApp + "/logo"
+	UploadMax  = oauth.LogoMax + 64<<10
+)
+
 // Paths below that of an application.
 const (
 	pathEditApp   = pathApp + "/edit"
-	pathLogo      = pathApp + "/logo"
+	pathLogo      = UploadPath
 	pathLogoFile  = pathApp + "/logo.png"
 	pathDeleteApp = pathApp + "/delete"
 )

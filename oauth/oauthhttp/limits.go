@@ -18,6 +18,9 @@ type Limits interface {
 	Bearer(r *http.Request, a oauth.Access) time.Duration
 	// Visitor counts a request of a person who is signed in.
 	Visitor(r *http.Request, userID int64) time.Duration
+	// Waste is told how the application that sent r to the token endpoint stands with its
+	// budgets of wasteful tokens, before the answer is sent.
+	Waste(r *http.Request, budgets []oauth.Waste)
 }
 
 // unlimited are the Limits of who has none.
@@ -26,6 +29,7 @@ type unlimited struct{}
 func (unlimited) Anonymous(*http.Request) time.Duration            { return 0 }
 func (unlimited) Bearer(*http.Request, oauth.Access) time.Duration { return 0 }
 func (unlimited) Visitor(*http.Request, int64) time.Duration       { return 0 }
+func (unlimited) Waste(*http.Request, []oauth.Waste)               {}
 
 // tooMany is the refusal of a request whose sender has to wait.
 func (h *Handler) tooMany(clientID string, wait time.Duration) *oauth.Error {

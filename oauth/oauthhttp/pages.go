@@ -380,5 +380,5 @@ func dynamicKeys() []string {
 	for _, key := range refusalKeys() {
 		keys = append(keys, key)
 	}
-	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
+	return slices.Concat(keys, signInKeys(), secondKeys(), factorKeys(), signUpKeys(), appKeys(), issuanceKeys(), editKeys(), deviceKeys(), appPasswordKeys(), securityKeys(), recordKeys(), operatorKeys())
 }

@@ -1,6 +1,7 @@
 package oauthhttp
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -15,9 +16,13 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	req.Address = h.address(r)
 	tokens, err := h.service.Token(r.Context(), req)
+	if refusal, is := errors.AsType[*oauth.Error](err); is {
+		h.limits.Waste(r, refusal.Waste)
+	}
 	if err != nil {
 		return nil, err
 	}
+	h.limits.Waste(r, tokens.Waste)
 	return success{
 		AccessToken:  tokens.AccessToken,
 		ExpiresIn:    int64(tokens.ExpiresIn / time.Second),

@@ -25,10 +25,7 @@ func (s *Store) ChangePassword(ctx context.Context, p oauth.PasswordChange, chan
 			return err
 		}
 		if p.Session.Hash != (oauth.Hash{}) {
-			if _, err := tx.Exec(ctx, `
-				INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
-				VALUES ($1, $2, $3, $4)`,
-				p.Session.Hash[:], p.UserID, p.Session.CreatedAt, p.Session.ExpiresAt); err != nil {
+			if err := insertSession(ctx, tx, p.Session); err != nil {
 				return err
 			}
 		}
@@ -47,6 +44,8 @@ func (s *Store) ChangePassword(ctx context.Context, p oauth.PasswordChange, chan
 func endTokens(ctx context.Context, tx pgx.Tx, userID int64, now time.Time) error {
 	for _, sql := range []string{
 		`UPDATE oauth_codes SET expires_at = $2 WHERE user_id = $1 AND grant_id IS NULL AND expires_at > $2`,
+		`DELETE FROM oauth_device_codes
+			WHERE client_id IN (SELECT id FROM oauth_clients WHERE owner_id = $1) AND user_id = $1 AND approved AND expires_at > $2`,
 		`UPDATE oauth_grants SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`,
 		`DELETE FROM oauth_app_passwords
 			WHERE client_id IN (SELECT id FROM oauth_clients WHERE owner_id = $1) AND $2::timestamptz IS NOT NULL`,

@@ -73,6 +73,9 @@ func scanUser(row pgx.Row) (u oauth.User, err error) {
 
 // AddSession implements oauth.Store.
 func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes ...oauth.Change) error {
+	if session.Proof != (oauth.Proof{}) {
+		return s.addProven(ctx, session, changes)
+	}
 	var user int64
 	found, err := s.write(ctx, "session "+string(session.Hash[:]), []any{&user}, `
 		WITH changed AS (
@@ -84,6 +87,40 @@ func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes .
 		SELECT user_id FROM changed`,
 		append([]any{session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt}, notes(changes)...)...)
 	return foundOr(oauth.ErrExists, "add session", found, err)
+}
+
+// addProven is AddSession of one that holds only while its proof does.
+func (s *Store) addProven(ctx context.Context, session oauth.Session, changes []oauth.Change) error {
+	err := s.db.Write(ctx, "session "+string(session.Hash[:]), func(ctx context.Context, tx pgx.Tx) error {
+		if err := proven(ctx, tx, session.UserID, session.Proof); err != nil {
+			return err
+		}
+		if err := insertSession(ctx, tx, session); err != nil {
+			return err
+		}
+		return note(ctx, tx, changes...)
+	})
+	return missing("add session", err)
+}
+
+// proven is pgx.ErrNoRows of a proof that does not hold any more. The user's row stays
+// locked against a change of password: that one is waited for, or waits and then sees
+// what came of the proof. The app password is looked for once that is so.
+func proven(ctx context.Context, tx pgx.Tx, userID int64, p oauth.Proof) error {
+	if err := changedOne(tx.Exec(ctx, `
+		SELECT FROM oauth_users WHERE id = $1 AND ($2 = '' OR password_hash = $2) FOR SHARE`,
+		userID, p.PasswordHash)); err != nil || p.AppPassword == 0 {
+		return err
+	}
+	return changedOne(tx.Exec(ctx, `SELECT FROM oauth_app_passwords WHERE id = $1`, p.AppPassword))
+}
+
+func insertSession(ctx context.Context, tx pgx.Tx, session oauth.Session) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO oauth_sessions (hash, user_id, created_at, expires_at)
+		VALUES ($1, $2, $3, $4)`,
+		session.Hash[:], session.UserID, session.CreatedAt, session.ExpiresAt)
+	return err
 }
 
 // Session implements oauth.Store.

@@ -14,6 +14,9 @@ import (
 
 // Issue implements oauth.Store.
 func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
+	if i.Proof != (oauth.Proof{}) {
+		return s.issueProven(ctx, i)
+	}
 	var row grantRow
 	b := &pgx.Batch{}
 	b.Queue(insertGrant(i.Meter), grantValues(i)...).QueryRow(oneOrNone(&row.found, row.into()...))
@@ -24,6 +27,22 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, er
 		return oauth.NewGrant{}, fmt.Errorf("issue tokens: %w", oauth.ErrNotFound)
 	}
 	return row.result(i), nil
+}
+
+// issueProven is Issue of what holds only while its proof does.
+func (s *Store) issueProven(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
+	var result oauth.NewGrant
+	err := s.db.Write(ctx, clientKey(i.ClientID, i.UserID), func(ctx context.Context, tx pgx.Tx) error {
+		err := proven(ctx, tx, i.UserID, i.Proof)
+		if err == nil {
+			result, err = issue(ctx, tx, i)
+		}
+		return err
+	})
+	if err != nil {
+		return oauth.NewGrant{}, missing("issue tokens", err)
+	}
+	return result, nil
 }
 
 // insertGrant inserts a grant with its first tokens, if the meter lets it.

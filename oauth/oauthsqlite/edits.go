@@ -134,6 +134,12 @@ func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
+		if _, err := tx.ExecContext(ctx, `
+			UPDATE oauth_clients SET edition = edition + 1
+			WHERE id = ?1 AND EXISTS (SELECT 1 FROM oauth_client_edits WHERE client_id = ?1 AND edition = ?2)`,
+			v.ClientID, v.Edition); err != nil {
+			return err
+		}
 		if v.Approve {
 			if _, err := tx.ExecContext(ctx, `
 				UPDATE oauth_clients AS c

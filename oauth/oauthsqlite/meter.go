@@ -30,13 +30,6 @@ type standing struct {
 	hourFirst, dayOnes int64 // minutes; 0 if there is none
 }
 
-// Outcomes of a minute.
-const (
-	bookedIssued = "issued"
-	bookedShadow = "shadow"
-	bookedOff    = "switched_off"
-)
-
 // measure decides on a request, and writes down what comes of it. Unless the Tally's
 // Outcome is Issued nothing may be issued. An unknown application is sql.ErrNoRows.
 func measure(ctx context.Context, tx *sql.Tx, r request) (oauth.Tally, error) {
@@ -62,7 +55,7 @@ func measure(ctx context.Context, tx *sql.Tx, r request) (oauth.Tally, error) {
 		return oauth.Tally{}, err
 	}
 	if s.kind != oauth.Personal {
-		return oauth.Tally{Wasteful: s.wasteful}, book(ctx, tx, r, bookedIssued, s.wasteful)
+		return oauth.Tally{Wasteful: s.wasteful}, book(ctx, tx, r, oauth.BookedIssued, s.wasteful)
 	}
 	if err := s.count(ctx, tx, r.clientID, r.now); err != nil {
 		return oauth.Tally{}, err
@@ -113,12 +106,12 @@ func judge(ctx context.Context, tx *sql.Tx, r request, s standing) (oauth.Tally,
 	j := oauth.Judge(oauth.Counts{Hour: s.hour, Day: s.day}, s.wasteful, limits)
 	level, over := levelOf(j.Verdict), j.Verdict == oauth.VerdictSwitchOff
 	t := oauth.Tally{Wasteful: s.wasteful, Shadow: over && r.meter.Mode == oauth.ModeShadow}
-	booked := bookedIssued
+	booked := oauth.BookedIssued
 	switch {
 	case t.Shadow:
-		booked = bookedShadow
+		booked = oauth.BookedShadow
 	case over:
-		booked, t.Outcome = bookedOff, oauth.SwitchedOff
+		booked, t.Outcome = oauth.BookedOff, oauth.SwitchedOff
 	}
 	t.News = t.Outcome == oauth.SwitchedOff || level > before
 	if err := book(ctx, tx, r, booked, s.wasteful); err != nil {

@@ -79,12 +79,31 @@ func scanUser(row scanner) (u oauth.User, err error) {
 // AddSession implements oauth.Store.
 func (s *Store) AddSession(ctx context.Context, session oauth.Session, changes ...oauth.Change) error {
 	err := s.db.Write(ctx, "session "+string(session.Hash[:]), func(ctx context.Context, tx *sql.Tx) error {
+		if err := proven(ctx, tx, session.UserID, session.Proof); err != nil {
+			return err
+		}
 		if err := insertSession(ctx, tx, session); err != nil {
 			return err
 		}
 		return note(ctx, tx, changes...)
 	})
 	return refused("add session", err)
+}
+
+// proven is sql.ErrNoRows of a proof that does not hold any more.
+func proven(ctx context.Context, tx *sql.Tx, userID int64, p oauth.Proof) error {
+	var one int
+	if p.PasswordHash != "" {
+		if err := tx.QueryRowContext(ctx, `
+			SELECT 1 FROM oauth_users WHERE id = ? AND password_hash = ?`,
+			userID, p.PasswordHash).Scan(&one); err != nil {
+			return err
+		}
+	}
+	if p.AppPassword == 0 {
+		return nil
+	}
+	return tx.QueryRowContext(ctx, `SELECT 1 FROM oauth_app_passwords WHERE id = ?`, p.AppPassword).Scan(&one)
 }
 
 func insertSession(ctx context.Context, tx *sql.Tx, session oauth.Session) error {

@@ -17,8 +17,10 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, er
 	}
 	var result oauth.NewGrant
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx *sql.Tx) error {
-		var err error
-		result, err = issue(ctx, tx, i)
+		err := proven(ctx, tx, i.UserID, i.Proof)
+		if err == nil {
+			result, err = issue(ctx, tx, i)
+		}
 		return err
 	})
 	if err != nil {

@@ -51,6 +51,38 @@ func (b *bench) live(userID int64, now time.Time) (hashes []oauth.Hash) {
 	return hashes
 }
 
+// appPasswordID is that of a new app password.
+func (b *bench) appPasswordID(clientID, name string) int64 {
+	b.t.Helper()
+	added := b.appPassword(clientID, name)
+	found, err := b.AppPassword(b.t.Context(), clientID, added.Hash)
+	require.NoError(b.t, err)
+	return found.ID
+}
+
+// issuance is one of the password grant, to a client's owner.
+func (b *bench) issuance(c oauth.Client, p oauth.Proof) oauth.Issuance {
+	return oauth.Issuance{
+		ClientID: c.ID, UserID: c.OwnerID, GrantType: oauth.GrantPassword, Access: b.hash(), Refresh: b.hash(), Now: start(),
+		AccessExpiresAt: start().Add(accessLife), RefreshExpiresAt: start().Add(refreshLife), Proof: p,
+	}
+}
+
+// proves checks whether a proof still gets tokens.
+func (b *bench) proves(c oauth.Client, p oauth.Proof, holds bool) {
+	b.t.Helper()
+	i := b.issuance(c, p)
+	_, err := b.Issue(b.t.Context(), i)
+	if holds {
+		require.NoError(b.t, err)
+		b.access(i.Access, start())
+		return
+	}
+	require.ErrorIs(b.t, err, oauth.ErrNotFound)
+	b.noAccess(i.Access, start())
+	b.noToken(i.Refresh, start())
+}
+
 func passwordChanges() map[string]func(*testing.T, *bench) {
 	change := func(u oauth.User) oauth.PasswordChange {
 		return oauth.PasswordChange{UserID: u.ID, Old: u.PasswordHash, New: "new hash", Now: start()}
@@ -112,6 +144,96 @@ func passwordChanges() map[string]func(*testing.T, *bench) {
 			require.Empty(t, b.appPasswords(a.ClientID))
 			b.access(foreign.Access, now)
 			require.Equal(t, []string{"kitchen"}, b.appPasswords(theirs.ClientID))
+		},
+		"end device codes that were approved if asked to": func(t *testing.T, b *bench) {
+			c, other := b.client(), b.client()
+			approved, waiting, kept := b.deviceCode(c), b.deviceCode(c), b.deviceCode(other)
+			b.answers(c, approved, true, start())
+			b.answers(other, kept, true, start())
+			require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "new", Now: start()}))
+			left := b.deviceCode(c)
+			b.answers(c, left, true, start())
+			now := start().Add(time.Second)
+			require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "newer", EndTokens: true, Now: now}))
+			b.notPolled(b.poll(approved, now))
+			b.notPolled(b.poll(left, now))
+			b.polls(waiting, now, oauth.DeviceState{Outcome: oauth.DevicePending, Interval: devicePace})
+			state, err := b.PollDevice(t.Context(), b.poll(kept, now))
+			require.NoError(t, err)
+			require.Equal(t, oauth.DeviceGranted, state.Outcome)
+		},
+		"leave no device code that is redeemed meanwhile": func(t *testing.T, b *bench) {
+			c := b.client()
+			for range 10 {
+				code := b.deviceCode(c)
+				b.answers(c, code, true, start())
+				p := b.poll(code, start())
+				together(2, func(i int) {
+					if i == 0 {
+						if err := b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "new", EndTokens: true, Now: start()}); err != nil {
+							t.Error(err)
+						}
+					} else if _, err := b.PollDevice(t.Context(), p); err != nil && !errors.Is(err, oauth.ErrNotFound) {
+						t.Error(err)
+					}
+				})
+				b.noAccess(p.Issuance.Access, start())
+			}
+		},
+		"leave nothing to who was let in by the old one": func(t *testing.T, b *bench) {
+			c := b.client()
+			u, err := b.User(t.Context(), c.OwnerID)
+			require.NoError(t, err)
+			old := oauth.Proof{PasswordHash: u.PasswordHash}
+			app := oauth.Proof{AppPassword: b.appPasswordID(c.ID, "kitchen")}
+			s := b.newSession(u.ID)
+			s.Proof = old
+			require.NoError(t, b.AddSession(t.Context(), s, noted(u.ID, "began")))
+			require.Equal(t, []oauth.Action{"began"}, b.recorded(u.ID))
+			b.proves(c, old, true)
+			b.proves(c, app, true)
+			require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: u.ID, New: "new", Now: start()}))
+			s.Hash = b.hash()
+			require.ErrorIs(t, b.AddSession(t.Context(), s, noted(u.ID, "began")), oauth.ErrNotFound)
+			require.Empty(t, b.live(u.ID, start()))
+			require.Len(t, b.recorded(u.ID), 1)
+			b.proves(c, old, false)
+			b.proves(c, oauth.Proof{PasswordHash: "new"}, true)
+			b.proves(c, app, true)
+			require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: u.ID, New: "newer", EndTokens: true, Now: start()}))
+			b.proves(c, app, false)
+		},
+		"leave nothing to who is let in meanwhile": func(t *testing.T, b *bench) {
+			c := b.client()
+			for range 10 {
+				u, err := b.User(t.Context(), c.OwnerID)
+				require.NoError(t, err)
+				old := oauth.Proof{PasswordHash: u.PasswordHash}
+				s, i, byApp := b.newSession(u.ID), b.issuance(c, old), b.issuance(c, oauth.Proof{AppPassword: b.appPasswordID(c.ID, fmt.Sprint("app ", b.serial()))})
+				s.Proof = old
+				p := oauth.PasswordChange{UserID: u.ID, New: fmt.Sprint("hash ", b.serial()), EndTokens: true, Now: start()}
+				together(4, func(n int) {
+					var err error
+					switch n {
+					case 0:
+						if err := b.ChangePassword(t.Context(), p); err != nil {
+							t.Error(err)
+						}
+					case 1:
+						err = b.AddSession(t.Context(), s)
+					case 2:
+						_, err = b.Issue(t.Context(), i)
+					case 3:
+						_, err = b.Issue(t.Context(), byApp)
+					}
+					if err != nil && !errors.Is(err, oauth.ErrNotFound) {
+						t.Error(err)
+					}
+				})
+				b.noSession(s.Hash, start())
+				b.noAccess(i.Access, start())
+				b.noAccess(byApp.Access, start())
+			}
 		},
 		"at once: one succeeds": func(t *testing.T, b *bench) {
 			u := b.user()

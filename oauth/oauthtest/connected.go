@@ -139,6 +139,22 @@ func connections() map[string]func(*testing.T, *bench) {
 				Hash: b.hash(), Ticket: code.Ticket, ClientID: c.ID, UserID: c.OwnerID, Now: start(), ExpiresAt: start().Add(codeLife),
 			}), oauth.ErrExists, "the page on which they were given stays used")
 		},
+		"that a device did not take up are ended too": func(t *testing.T, b *bench) {
+			c, other := b.client(), b.client()
+			approved, waiting, denied, kept := b.deviceCode(c), b.deviceCode(c), b.deviceCode(c), b.deviceCode(other)
+			b.answers(c, approved, true, start())
+			b.answers(c, denied, false, start())
+			b.answers(other, kept, true, start())
+			now := start().Add(time.Second)
+			b.disconnects(other.OwnerID, c.ID, now, 0)
+			b.disconnects(c.OwnerID, c.ID, now, 1)
+			b.notPolled(b.poll(approved, now))
+			b.polls(waiting, now, oauth.DeviceState{Outcome: oauth.DevicePending, Interval: devicePace})
+			b.polls(denied, now, oauth.DeviceState{Outcome: oauth.DeviceDenied})
+			state, err := b.PollDevice(t.Context(), b.poll(kept, now))
+			require.NoError(t, err)
+			require.Equal(t, oauth.DeviceGranted, state.Outcome)
+		},
 		"that are taken up meanwhile do not survive": func(t *testing.T, b *bench) {
 			c := b.commercial()
 			for range 10 {

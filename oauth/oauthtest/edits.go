@@ -43,7 +43,7 @@ func rewritten(c oauth.Client) oauth.Client {
 
 // reviewed is what is in force of c once held is approved.
 func reviewed(c, held oauth.Client) oauth.Client {
-	held.Description, held.HomePage, held.Secrets, held.Edition = c.Description, c.HomePage, c.Secrets, c.Edition
+	held.Description, held.HomePage, held.Secrets, held.Edition = c.Description, c.HomePage, c.Secrets, c.Edition+1
 	held.Status, held.CreatedAt, held.Kind, held.OwnerID = c.Status, c.CreatedAt, c.Kind, c.OwnerID
 	return held
 }
@@ -152,10 +152,25 @@ func edits() map[string]func(*testing.T, *bench) {
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 			c.Edition = 1
 			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: 1, Held: []oauth.Change{about(c, "rejected")}}))
+			c.Edition = 2
 			b.hasClient(c)
 			_, err := b.HeldEdit(t.Context(), c.ID)
 			require.ErrorIs(t, err, oauth.ErrNotFound)
 			require.Equal(t, []oauth.Action{"rejected"}, b.actions(c.OwnerID))
+		},
+		"of what was read before an operator decided are refused": func(t *testing.T, b *bench) {
+			for _, approve := range []bool{true, false} {
+				c := b.commercial()
+				held := rewritten(c)
+				require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
+				read, err := b.Client(t.Context(), c.ID)
+				require.NoError(t, err)
+				require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: read.Edition, Approve: approve}))
+				decided, err := b.Client(t.Context(), c.ID)
+				require.NoError(t, err)
+				require.ErrorIs(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: read, Now: start()}), oauth.ErrNotFound)
+				b.hasClient(decided)
+			}
 		},
 		"of a pending client change what is approved": func(t *testing.T, b *bench) {
 			for approve, status := range map[bool]oauth.Status{true: oauth.Active, false: oauth.Rejected} {
@@ -182,7 +197,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			c.Edition = 1
 			b.hasClient(c)
 			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: 1, Approve: true}))
-			c.Public, c.Secrets = true, nil
+			c.Public, c.Secrets, c.Edition = true, nil, 2
 			b.hasClient(c)
 		},
 		"bring pictures, which go when nothing has them": func(t *testing.T, b *bench) {
@@ -209,7 +224,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			has(first)
 			has(second)
 			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: c.Edition, Approve: true}))
-			c.Logo = held.Logo
+			c.Logo, c.Edition = held.Logo, c.Edition+1
 			b.hasClient(c)
 			hasNot(first)
 			has(second)

@@ -60,6 +60,8 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Switch", switches()},
 		{"Episode", episodes()},
 		{"Interventions", interventions()},
+		{"Notices", notices()},
+		{"Links", links()},
 		{"Condense", condensations()},
 		{"Disabled", disablings()},
 		{"Context", contexts()},

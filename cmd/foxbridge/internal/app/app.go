@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"text/template"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,9 @@ type App struct {
 	log *slog.Logger
 
 	record   *Record
+	senders  senders
+	mails    *template.Template
+	ears     []chan struct{} // of the tellers
 	limits   *limits
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
@@ -78,8 +82,14 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	now := clock(o.Now)
-	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2)}
+	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2), ears: newEars()}
 	a.phase.Store(starting)
+	if a.senders, err = newSenders(cfg, now); err != nil {
+		return nil, err
+	}
+	if a.mails, err = newMails(); err != nil {
+		return nil, err
+	}
 	// First: applications know the authorization server by the address that is taken.
 	a.public = newServer("http", cfg.HTTP, cfg.HTTPConnections, o.Logger)
 	if err := a.public.listen(ctx); err != nil {
@@ -92,7 +102,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	}
 	a.onStop(a.limits.close)
 	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: authorizationObserver{m, o.Logger}, devices: m, commits: m.Committed},
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: bell{authorizationObserver{m, o.Logger}, a.ears}, devices: m, commits: m.Committed},
 		limits: a.limits, now: now, log: o.Logger,
 	})
 	if err != nil {
@@ -139,7 +149,7 @@ func (a *App) connect(o Options, now func() time.Time) error {
 	}
 	a.record.Devices.SetSender(a.link)
 	a.engine = devices.NewEngine(devices.EngineOptions{
-		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, Observe: a.metrics.ScenarioEnded,
+		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, May: a.mayUse, Observe: a.metrics.ScenarioEnded,
 	})
 	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
 	if err != nil {
@@ -216,7 +226,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startUses, a.startPublic,
+		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startNotices, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -290,6 +300,12 @@ func (a *App) startLink(ctx context.Context) error {
 	a.onStop(a.link.Stop)
 	a.onStop(a.record.Devices.Drain) // while the link still brings answers
 	return nil
+}
+
+// mayUse reports whether an account is there and not disabled.
+func (a *App) mayUse(ctx context.Context, userID int64) (bool, error) {
+	users, err := a.record.OAuth.Users(ctx, userID-1, 1)
+	return len(users) == 1 && users[0].ID == userID && users[0].DisabledAt.IsZero(), err
 }
 
 // startScenarios lets scenarios run by themselves. They stop before the link does.

@@ -145,6 +145,19 @@ func (l *limits) Visitor(r *http.Request, userID int64) time.Duration {
 	return l.charge(r.Context(), l.api, actingKey("", userID))
 }
 
+// Waste is of oauthhttp.Limits: each budget is shown as a policy of its own.
+func (l *limits) Waste(r *http.Request, budgets []oauth.Waste) {
+	for _, b := range budgets {
+		name := "wasted-day"
+		if b.Window == oauth.RuleHour.Window() {
+			name = "wasted-hour"
+		}
+		noteLimit(r.Context(), limit.State{
+			Policy: limit.Policy{Name: name, Quota: b.Quota, Window: b.Window}, Remaining: b.Remaining, Reset: b.Reset,
+		})
+	}
+}
+
 // Bearer is of oauthhttp.Limits. Requests to set the alarm are counted apart from all
 // others, so that nothing that a home asks for in vain keeps it from being armed.
 func (l *limits) Bearer(r *http.Request, a oauth.Access) time.Duration {

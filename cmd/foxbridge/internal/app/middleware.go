@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -15,9 +16,10 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/foxbridge/foxbridge/internal/limit"
+	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
-// maxBody bounds the body of a request, in bytes.
+// maxBody bounds the body of a request, in bytes, but for that of an upload; see routed.
 const maxBody = 64 << 10
 
 // exchange is what is known of a request beside the request itself. One goroutine
@@ -27,6 +29,7 @@ type exchange struct {
 	route    string        // template of the route, "unmatched" without one
 	clientID string        // of the caller, once the token was checked
 	limits   []limit.State // that the caller was counted by; see noteLimit
+	body     io.ReadCloser // of the request, without a bound
 }
 
 type exchangeKey struct{}
@@ -52,7 +55,7 @@ func observed(next http.Handler, remote func(*http.Request) string, log *slog.Lo
 	next = recovered(next, log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		e := &exchange{id: requestID(r), route: "unmatched"}
+		e := &exchange{id: requestID(r), route: "unmatched", body: r.Body}
 		ctx := context.WithValue(r.Context(), exchangeKey{}, e)
 		r = r.WithContext(ctx)
 		out := &recorder{ResponseWriter: w, begin: func() { begin(r, e, w.Header()) }}
@@ -123,12 +126,16 @@ func recovered(next http.Handler, log *slog.Logger) http.Handler {
 	})
 }
 
-// routed is middleware of the router: it notes the template of the route that was found.
+// routed is middleware of the router: it notes the template of the route that was found,
+// and gives that of uploads the bound for a body that uploads have.
 func routed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if e := exchangeOf(r.Context()); e != nil {
 			if template, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
 				e.route = strings.TrimSuffix(template, "/")
+			}
+			if e.route == oauthhttp.UploadPath && r.Method == http.MethodPost {
+				r.Body = http.MaxBytesReader(w, e.body, oauthhttp.UploadMax)
 			}
 		}
 		next.ServeHTTP(w, r)

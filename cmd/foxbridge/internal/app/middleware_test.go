@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/oauth"
+	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
 // told is one call of the observer.
@@ -204,6 +208,36 @@ func TestBodyIsBounded(t *testing.T) {
 	})
 	var tooLarge *http.MaxBytesError
 	require.ErrorAs(t, failed, &tooLarge)
+}
+
+func TestAnUploadHasABoundOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		method, path string
+		length, most int
+	}{
+		"a picture of 256 KiB": {"POST", "/dev/apps/a/logo", oauth.LogoMax + 1000, oauthhttp.UploadMax},
+		"a larger one":         {"POST", "/dev/apps/a/logo", oauthhttp.UploadMax + 1, oauthhttp.UploadMax},
+		"another method":       {"PUT", "/dev/apps/a/logo", maxBody + 1, maxBody},
+		"another page":         {"POST", "/dev/apps/a/edit", maxBody + 1, maxBody},
+		"no page":              {"POST", "/dev/apps/a/logo/", maxBody + 1, maxBody},
+	} {
+		read := -1
+		handler := func(_ http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			read = len(body)
+			var tooLarge *http.MaxBytesError
+			require.Equal(t, c.length > c.most, errors.As(err, &tooLarge), name)
+		}
+		routes := mux.NewRouter()
+		routes.Use(routed)
+		routes.HandleFunc(oauthhttp.UploadPath, handler)
+		routes.HandleFunc("/dev/apps/{client_id}/edit", handler)
+		routes.NotFoundHandler = http.HandlerFunc(handler)
+		h := observed(routes, end, slog.New(slog.DiscardHandler), adding, func(string, string, int, time.Duration) {})
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(c.method, c.path, strings.NewReader(strings.Repeat("a", c.length))))
+		require.Equal(t, min(c.length, c.most), read, name)
+	}
 }
 
 func TestLongPathsAreCutInTheLog(t *testing.T) {

@@ -1,0 +1,270 @@
+package oauth
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Channel is a way on which somebody is told of rulings.
+type Channel string
+
+// Channels.
+const (
+	ChannelMail    Channel = "mail"    // to the owner of the application
+	ChannelWebhook Channel = "webhook" // to the operator
+)
+
+// Verdicts are those that are told on the channel.
+func (c Channel) Verdicts() []IssuanceVerdict {
+	owners := []IssuanceVerdict{VerdictNotice, VerdictWarning, VerdictSwitchOff}
+	switch c {
+	case ChannelMail:
+		return owners
+	case ChannelWebhook:
+		return append(owners, VerdictShadow, VerdictReactivation)
+	default:
+		return nil
+	}
+}
+
+const (
+	// NoticeAge is how old a ruling may be when it is found that nobody was told of it.
+	NoticeAge = 7 * 24 * time.Hour
+	// LinkLifetime is how long a link in mail leads back to the application.
+	LinkLifetime = 14 * 24 * time.Hour
+)
+
+// Notice is a ruling that is to be told.
+type Notice struct {
+	Ruling
+	Channel  Channel
+	Attempts int // to tell it, this one counted
+}
+
+// NoticeQuery asks for notices that are due.
+type NoticeQuery struct {
+	Channel Channel
+	Since   time.Time // rulings before it, of which nobody was to be told, stay untold
+	Now     time.Time
+	Until   time.Time // from then on they are due again, unless something else is noted
+	Limit   int
+}
+
+// Notices keeps who was told of which ruling, and the links that owners were sent.
+// Several processes may tell from one record.
+type Notices interface {
+	// DueNotices gives notices that are due, those first that have waited longest, each to
+	// one caller alone, and counts an attempt for each. A ruling since q.Since with a
+	// verdict of the channel, and that changed something, becomes due when it is first
+	// seen here.
+	DueNotices(ctx context.Context, q NoticeQuery) ([]Notice, error)
+	// NoticeTold notes that it was told: it is never due again. An unknown one is no error.
+	NoticeTold(ctx context.Context, rulingID int64, channel Channel, at time.Time) error
+	// NoticeLater notes when it is due again, or, for a zero time, that it was given up. One
+	// that was told stays told, and an unknown one is no error.
+	NoticeLater(ctx context.Context, rulingID int64, channel Channel, next time.Time) error
+
+	// AddLink keeps a link. An unknown ruling or client is ErrNotFound.
+	AddLink(ctx context.Context, l Link) error
+	// Link finds a link by its hash, also one that has expired or is used up, or is
+	// ErrNotFound.
+	Link(ctx context.Context, hash Hash) (Link, error)
+	// ForgetLinks deletes links that expired before then, limit at the most, and returns
+	// how many.
+	ForgetLinks(ctx context.Context, before time.Time, limit int) (int, error)
+
+	// OwnReactivations counts the reactivations after then that Reactivate holds against
+	// the owner of an application. Of an unknown application there are none.
+	OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error)
+}
+
+// Link is what an owner was sent to come to the page of an application. It proves
+// nothing: whoever follows it has to sign in.
+type Link struct {
+	Hash      Hash
+	RulingID  int64
+	ClientID  string
+	ExpiresAt time.Time
+	UsedAt    time.Time // of the reactivation through it; zero if there was none
+}
+
+// LinkKey is the Intervention.Key of a reactivation through the link with this hash.
+// As nothing is done twice under one key, a link is good for one.
+func LinkKey(h Hash) string { return "link " + hex.EncodeToString(h[:]) }
+
+// LinkState is what a link is good for.
+type LinkState string
+
+// States of a link.
+const (
+	LinkGood    LinkState = "good"
+	LinkUsed    LinkState = "used"
+	LinkExpired LinkState = "expired"
+	LinkUnknown LinkState = "unknown" // or of another application
+)
+
+// DueNotices leases notices of a channel that are due, limit at the most: for as long
+// as lease lasts nobody else is given them. Rulings as old as age at the most are looked
+// through for new ones.
+func (s *Service) DueNotices(ctx context.Context, channel Channel, age, lease time.Duration, limit int) ([]Notice, error) {
+	now := s.now()
+	due, err := s.opts.Store.DueNotices(ctx, NoticeQuery{
+		Channel: channel, Since: now.Add(-age), Now: now, Until: now.Add(lease), Limit: limit,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find notices: %w", err)
+	}
+	return due, nil
+}
+
+// NoticeTold notes that a notice was told.
+func (s *Service) NoticeTold(ctx context.Context, n Notice) error {
+	if err := s.opts.Store.NoticeTold(ctx, n.ID, n.Channel, s.now()); err != nil {
+		return fmt.Errorf("note that ruling %d was told: %w", n.ID, err)
+	}
+	return nil
+}
+
+// NoticeLater has a notice told again after some time; zero: never.
+func (s *Service) NoticeLater(ctx context.Context, n Notice, after time.Duration) error {
+	var next time.Time
+	if after > 0 {
+		next = s.now().Add(after)
+	}
+	if err := s.opts.Store.NoticeLater(ctx, n.ID, n.Channel, next); err != nil {
+		return fmt.Errorf("put off ruling %d: %w", n.ID, err)
+	}
+	return nil
+}
+
+// Owner finds who owns an application. A deleted one, and one without an owner who
+// could be told, is ErrNotFound.
+func (s *Service) Owner(ctx context.Context, clientID string) (Client, User, error) {
+	c, err := s.opts.Store.Client(ctx, clientID)
+	if err != nil {
+		return Client{}, User{}, fmt.Errorf("find client %s: %w", clientID, err)
+	}
+	if c.Status == Deleted {
+		return Client{}, User{}, fmt.Errorf("find owner of client %s: %w", clientID, ErrNotFound)
+	}
+	u, err := s.opts.Store.User(ctx, c.OwnerID)
+	if err != nil {
+		return Client{}, User{}, fmt.Errorf("find owner of client %s: %w", clientID, err)
+	}
+	return c, u, nil
+}
+
+// NewLink makes a link for the owner of the application that a ruling is about, and
+// gives its secret, which is nowhere else.
+func (s *Service) NewLink(ctx context.Context, r Ruling) (string, error) {
+	secret := NewSecret()
+	err := s.opts.Store.AddLink(ctx, Link{
+		Hash: HashOf(secret), RulingID: r.ID, ClientID: r.ClientID, ExpiresAt: s.now().Add(LinkLifetime),
+	})
+	if err != nil {
+		return "", fmt.Errorf("add link for ruling %d: %w", r.ID, err)
+	}
+	return secret, nil
+}
+
+// ForgetLinks deletes links that have expired some time ago, limit at the most, and
+// returns how many. Until then their pages say that they have expired.
+func (s *Service) ForgetLinks(ctx context.Context, limit int) (int, error) {
+	n, err := s.opts.Store.ForgetLinks(ctx, s.now().Add(-OwnReactivationsWithin), limit)
+	if err != nil {
+		return 0, fmt.Errorf("forget links: %w", err)
+	}
+	return n, nil
+}
+
+// Link tells what a link is good for at an application.
+func (s *Service) Link(ctx context.Context, clientID, secret string) (LinkState, error) {
+	l, err := s.opts.Store.Link(ctx, HashOf(secret))
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && l.ClientID != clientID:
+		return LinkUnknown, nil
+	case err != nil:
+		return "", fmt.Errorf("find link: %w", err)
+	case !l.UsedAt.IsZero():
+		return LinkUsed, nil
+	case !l.ExpiresAt.After(s.now()):
+		return LinkExpired, nil
+	}
+	return LinkGood, nil
+}
+
+// ReactivateThrough is ReactivateOwn through a link, which is used up by it. A link
+// that is not LinkGood reactivates nothing.
+func (s *Service) ReactivateThrough(ctx context.Context, ownerID int64, clientID, secret string) (bool, LinkState, error) {
+	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
+		return false, "", err
+	}
+	state, err := s.Link(ctx, clientID, secret)
+	if err != nil || state != LinkGood {
+		return false, state, err
+	}
+	did, err := s.ReactivateOwn(ctx, ownerID, clientID, LinkKey(HashOf(secret)))
+	return did, state, err
+}
+
+// Way is the way back for an application that is off.
+type Way struct {
+	Off  bool
+	By   Ruling // by which it is off
+	Left int    // reactivations that its owner may make now; 0: an operator decides
+}
+
+// WayBack tells why an application is off, and who may reactivate it.
+func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
+	by, err := s.OffBy(ctx, clientID)
+	if errors.Is(err, ErrNotFound) {
+		return Way{}, nil
+	}
+	if err != nil {
+		return Way{}, err
+	}
+	way := Way{Off: true, By: by}
+	if by.Actor == ByOperator {
+		return way, nil
+	}
+	own, err := s.opts.Store.OwnReactivations(ctx, clientID, s.now().Add(-OwnReactivationsWithin))
+	if err != nil {
+		return Way{}, fmt.Errorf("count reactivations of client %s: %w", clientID, err)
+	}
+	way.Left = max(0, OwnReactivations-own)
+	return way, nil
+}
+
+// Mode is what is done about wasteful tokens.
+func (s *Service) Mode() Mode { return s.opts.Mode }
+
+// Hours and Days give what an application was issued in this hour and the 23 before
+// it, and on this day, by UTC, and the 29 before it: the oldest first, none left out.
+func (s *Service) Hours(ctx context.Context, clientID string) ([]Issuances, error) {
+	return s.even(ctx, clientID, time.Hour, 24)
+}
+
+// Days is described at Hours.
+func (s *Service) Days(ctx context.Context, clientID string) ([]Issuances, error) {
+	return s.even(ctx, clientID, 24*time.Hour, 30)
+}
+
+func (s *Service) even(ctx context.Context, clientID string, step time.Duration, n int) ([]Issuances, error) {
+	first := s.now().UTC().Truncate(step).Add(-time.Duration(n-1) * step)
+	found, err := s.opts.Store.IssuanceOf(ctx, clientID, first, step)
+	if err != nil {
+		return nil, fmt.Errorf("list issuance of client %s: %w", clientID, err)
+	}
+	all := make([]Issuances, n)
+	for i := range all {
+		all[i].At = first.Add(time.Duration(i) * step)
+		if at := slices.IndexFunc(found, func(f Issuances) bool { return f.At.Equal(all[i].At) }); at >= 0 {
+			all[i] = found[at]
+		}
+	}
+	return all, nil
+}

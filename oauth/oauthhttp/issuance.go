@@ -1,0 +1,221 @@
+package oauthhttp
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+const (
+	pathReactivate = pathApp + "/reactivate"
+
+	formReactivate = "reactivate"
+	fieldLink      = "link" // of a mail, in the query of the page and in that form
+)
+
+// issuanceView is what an application was issued, and what became of it.
+type issuanceView struct {
+	Counted    bool // otherwise there are no charts
+	Hours      chart
+	Days       chart
+	Standing   []standing // how it stands; empty if it is not judged
+	Off        *offView   // nil: it is not off
+	Link       string     // that the page was reached by, and that is good
+	LinkNotice string     // message: what is wrong with that link; empty: nothing
+	Token      string     // of the form that reactivates
+	Episodes   []episode  // the newest first
+}
+
+// standing is one limit, and what of it is used up.
+type standing struct {
+	Key           string // message, of the window
+	Used, Allowed int
+}
+
+// offView says why an application is off, and what to do.
+type offView struct {
+	oauth.Ruling
+	Key      string // message: what happened
+	Counted  bool   // it takes how many there were, and how many are allowed
+	Draining bool
+	Left     int  // reactivations that the owner may make
+	Operator bool // an operator has switched it off
+}
+
+// episode is a ruling in a sentence.
+type episode struct {
+	oauth.Ruling
+	Key     string // message
+	Counted bool   // it takes how many there were, and how many are allowed
+}
+
+// episodesMax is how many rulings the page lists.
+const episodesMax = 20
+
+// issuanceKeys are messages that the pages make up.
+func issuanceKeys() []string {
+	keys := []string{
+		"issuance.reactivated", "issuance.hours", "issuance.days", "issuance.standing.hour", "issuance.standing.day",
+		"issuance.link.used", "issuance.link.expired", "issuance.link.unknown",
+	}
+	for _, by := range []oauth.Actor{oauth.ByAlert, oauth.ByOperator} {
+		keys = append(keys, "issuance.off."+string(by), "issuance.episode.switch_off."+string(by))
+	}
+	for _, by := range []oauth.Actor{oauth.ByAlert, oauth.ByOperator, oauth.ByOwner} {
+		keys = append(keys, "issuance.episode.reactivation."+string(by))
+	}
+	for _, rule := range []oauth.Rule{oauth.RuleHour, oauth.RuleDay} {
+		keys = append(keys, "issuance.off."+string(rule))
+		for _, v := range []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff} {
+			keys = append(keys, "issuance.episode."+string(v)+"."+string(rule))
+		}
+	}
+	return keys
+}
+
+// issuance makes the view for the owner of an application. What a policy that is not
+// in force says is not for them.
+func (p *Pages) issuance(w http.ResponseWriter, r *http.Request, c oauth.Client) (*issuanceView, error) {
+	v := &issuanceView{Counted: p.service.Mode() != oauth.ModeOff && (c.Status == oauth.Active || c.Status == oauth.Off)}
+	judged := c.Kind == oauth.Personal && v.Counted
+	if v.Counted {
+		if err := p.drawIssuance(r, c, judged, v); err != nil {
+			return nil, err
+		}
+	}
+	way, err := p.service.WayBack(r.Context(), c.ID)
+	if err != nil {
+		return nil, err
+	}
+	if way.Off {
+		v.Off = newOffView(way)
+		v.Token = p.web.FormToken(w, r, formReactivate)
+	}
+	if err := p.readLink(r, c, v); err != nil {
+		return nil, err
+	}
+	rulings, err := p.service.Verdicts(r.Context(), c.ID, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, ruling := range rulings {
+		if e, shown := newEpisode(ruling, p.service.Mode()); shown && len(v.Episodes) < episodesMax {
+			v.Episodes = append(v.Episodes, e)
+		}
+	}
+	return v, nil
+}
+
+func (p *Pages) drawIssuance(r *http.Request, c oauth.Client, judged bool, v *issuanceView) error {
+	var limits oauth.Limits
+	if judged {
+		var err error
+		if limits, _, err = p.service.LimitsOf(r.Context(), c.ID); err != nil {
+			return err
+		}
+		counts, err := p.service.Standing(r.Context(), c.ID)
+		if err != nil {
+			return err
+		}
+		v.Standing = []standing{{"issuance.standing.hour", counts.Hour, limits.Hour}, {"issuance.standing.day", counts.Day, limits.Day}}
+	}
+	hours, err := p.service.Hours(r.Context(), c.ID)
+	if err != nil {
+		return err
+	}
+	days, err := p.service.Days(r.Context(), c.ID)
+	if err != nil {
+		return err
+	}
+	v.Hours = newChart("hours", "issuance.hours", slotsOf(hours), false, limits.Hour)
+	v.Days = newChart("days", "issuance.days", slotsOf(days), true, limits.Day)
+	return nil
+}
+
+func slotsOf(all []oauth.Issuances) []slot {
+	slots := make([]slot, 0, len(all))
+	for _, i := range all {
+		slots = append(slots, slot{From: i.At, Tokens: i.Tokens, Wasteful: i.Wasteful})
+	}
+	return slots
+}
+
+func newOffView(way oauth.Way) *offView {
+	v := &offView{
+		Ruling: way.By, Key: "issuance.off." + string(way.By.Actor), Left: way.Left,
+		Draining: way.By.Lever == oauth.LeverDrain, Operator: way.By.Actor == oauth.ByOperator,
+	}
+	if way.By.Rule != "" {
+		v.Key, v.Counted = "issuance.off."+string(way.By.Rule), true
+	}
+	return v
+}
+
+// newEpisode tells what was ruled. While no policy is in force, its warnings are not
+// shown: nothing would come of them.
+func newEpisode(r oauth.Ruling, mode oauth.Mode) (e episode, shown bool) {
+	e = episode{Ruling: r, Key: "issuance.episode." + string(r.Verdict) + "." + string(r.Actor)}
+	if r.Rule != "" {
+		e.Key, e.Counted = "issuance.episode."+string(r.Verdict)+"."+string(r.Rule), true
+	}
+	switch r.Verdict {
+	case oauth.VerdictNotice, oauth.VerdictWarning:
+		return e, mode == oauth.ModeEnforce
+	case oauth.VerdictSwitchOff, oauth.VerdictReactivation:
+		return e, r.Effective
+	default:
+		return e, false
+	}
+}
+
+// readLink looks at the link that the page was reached by.
+func (p *Pages) readLink(r *http.Request, c oauth.Client, v *issuanceView) error {
+	secret := r.URL.Query().Get(fieldLink)
+	if secret == "" {
+		return nil
+	}
+	state, err := p.service.Link(r.Context(), c.ID, secret)
+	if err != nil {
+		return err
+	}
+	if state == oauth.LinkGood {
+		v.Link = secret
+		return nil
+	}
+	v.LinkNotice = "issuance.link." + string(state)
+	return nil
+}
+
+// reactivate lets an application be used again. One that is not the owner's to
+// reactivate, and a link that is not good, lead back to the page, which says so.
+func (p *Pages) reactivate(w http.ResponseWriter, r *http.Request, v visitor) error {
+	form, err := p.web.PostedForm(w, r, formReactivate, fieldLink)
+	if err != nil {
+		return err
+	}
+	c, answered, err := p.own(w, r, v)
+	if answered || err != nil {
+		return err
+	}
+	page := pathApps + "/" + c.ID
+	did, state := false, oauth.LinkGood
+	if secret := form.Get(fieldLink); secret != "" {
+		did, state, err = p.service.ReactivateThrough(r.Context(), v.user.ID, c.ID, secret)
+		if state != oauth.LinkGood {
+			page += "?" + fieldLink + "=" + url.QueryEscape(secret)
+		}
+	} else {
+		did, err = p.service.ReactivateOwn(r.Context(), v.user.ID, c.ID, "")
+	}
+	if err != nil && !errors.Is(err, oauth.ErrOperatorOnly) {
+		return err
+	}
+	if did {
+		p.web.Flash(w, "issuance.reactivated")
+	}
+	p.log.InfoContext(r.Context(), "reactivation asked for on the page", "client_id", c.ID, "user_id", v.user.ID, "done", did, "link", string(state))
+	p.web.Redirect(w, page)
+	return nil
+}

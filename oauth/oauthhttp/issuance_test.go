@@ -1,0 +1,287 @@
+package oauthhttp_test
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/foxbridge/foxbridge/deployments/migrations/migrationstest"
+	"github.com/foxbridge/foxbridge/oauth"
+	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
+	"github.com/foxbridge/foxbridge/oauth/oauthsqlite"
+)
+
+// wasting is a site on which Alice's application may waste a few tokens.
+func wasting(t testing.TB) *site {
+	t.Helper()
+	s := newSite(t)
+	require.NoError(t, s.administration.SetLimits(t.Context(), s.client.ID, &oauth.Limits{Hour: 4, Day: 10}))
+	return s
+}
+
+// asks has Alice's application ask for n tokens; all but a first one are wasteful.
+func (s *site) asks(n int) {
+	for range n {
+		s.post(form, url.Values{
+			"grant_type": {"password"}, "client_id": {s.client.ID}, "client_secret": {s.secret}, "username": {email}, "password": {password},
+		}.Encode())
+	}
+}
+
+func (s *site) page() string { return "/dev/apps/" + s.client.ID }
+
+func (s *site) status(t testing.TB) oauth.Status {
+	t.Helper()
+	c, err := s.service.Application(t.Context(), s.alice.ID, s.client.ID)
+	require.NoError(t, err)
+	return c.Status
+}
+
+// link is what a mail about the last ruling holds.
+func (s *site) link(t testing.TB) string {
+	t.Helper()
+	rulings, err := s.service.Verdicts(t.Context(), s.client.ID, 0)
+	require.NoError(t, err)
+	secret, err := s.service.NewLink(t.Context(), rulings[0])
+	require.NoError(t, err)
+	return secret
+}
+
+// reactivates presses the button on a page, and gives the page that follows.
+func (b *browser) reactivates(page string) *view {
+	b.t.Helper()
+	action := b.site.page() + "/reactivate"
+	return b.get(b.post(action, b.get(page).form(action)).location())
+}
+
+func TestTheOwnerSeesWhatWasIssued(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	v := b.get(s.page())
+	require.Contains(t, v.text(), "Last 24 hours: 0 tokens, 0 of them not needed")
+	require.Contains(t, v.text(), "Not needed in the last hour 0 of 4 that are allowed")
+	require.Contains(t, v.text(), "No token was issued in this time.")
+	require.Empty(t, v.all("section", "id", "episodes"))
+
+	s.asks(2)
+	s.Advance(25 * time.Hour)
+	s.asks(3)
+	v = b.get(s.page())
+	require.Contains(t, v.text(), "Last 24 hours: 3 tokens, 2 of them not needed")
+	require.Contains(t, v.text(), "Last 30 days: 5 tokens, 3 of them not needed")
+	require.Contains(t, v.text(), "Not needed in the last hour 2 of 4 that are allowed Not needed in the last day 2 of 10 that are allowed")
+	require.Len(t, v.all("line", "class", "limit"), 2, "the limit is drawn in both")
+	require.Contains(t, v.text(), "Half of the limit was used up: 2 tokens within one hour that were not needed, of 4 that are allowed.")
+	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
+
+	b.lang = "fr"
+	require.Contains(t, b.get(s.page()).text(), "La moitié de la limite était atteinte : 2 jetons inutiles en une heure, sur 4 autorisés.")
+	require.Equal(t, http.StatusNotFound, s.bobAtHome(t).get(s.page()).status)
+}
+
+func TestTheOwnerReactivatesTwiceAndThenTheOperatorDecides(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	for i, left := range []string{"You can reactivate it yourself, 2 times in 30 days.", "You can reactivate it yourself, for the last time in 30 days."} {
+		s.asks(6)
+		v := b.get(s.page())
+		require.Contains(t, v.text(), "This application asked for 5 tokens within one hour that it did not need. 4 are allowed. So it was switched off.")
+		require.Contains(t, v.text(), "It gets no new tokens, and those that it has are refused.")
+		require.Contains(t, v.text(), "Have your program keep its token")
+		require.Contains(t, v.text(), left)
+		v = b.reactivates(s.page())
+		require.Contains(t, v.text(), "The application can be used again, and its tokens are counted anew.", i)
+		require.Contains(t, v.text(), "Reactivated by you.")
+		require.Equal(t, oauth.Active, s.status(t))
+	}
+	s.asks(6)
+	v := b.get(s.page())
+	require.Contains(t, v.text(), "You have reactivated your application twice in 30 days, so now the operator of this service decides.")
+	require.Contains(t, v.text(), "give this client ID: "+s.client.ID)
+	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
+	require.Equal(t, oauth.Off, s.status(t))
+
+	did, err := s.service.Reactivate(t.Context(), s.client.ID, oauth.ByOperator, "", "mended")
+	require.NoError(t, err)
+	require.True(t, did)
+	require.Contains(t, b.get(s.page()).text(), "Reactivated by an operator. mended")
+}
+
+func TestAButtonOfBeforeDoesNotGoPastTheOperator(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	action := s.page() + "/reactivate"
+	s.asks(6)
+	old := b.get(s.page()).form(action)
+	require.Equal(t, s.page(), b.post(action, old).location())
+	require.Equal(t, s.page(), b.post(action, old).location(), "what is not off is left alone")
+	rulings, err := s.service.Verdicts(t.Context(), s.client.ID, 0)
+	require.NoError(t, err)
+	require.Len(t, rulings, 4, "notice, warning, switched off, reactivated once")
+	s.asks(6)
+	require.Equal(t, s.page(), b.post(action, old).location())
+	require.Equal(t, oauth.Active, s.status(t))
+	s.asks(6)
+	require.Equal(t, s.page(), b.post(action, old).location())
+	require.Equal(t, oauth.Off, s.status(t))
+}
+
+func TestOnlyTheOwnerReactivatesAndOnlyThroughTheForm(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	s.asks(6)
+	b := s.aliceAtHome(t)
+	action := s.page() + "/reactivate"
+	right := b.get(s.page()).form(action)
+	require.Equal(t, http.StatusForbidden, b.post(action, url.Values{}).status, "without the form token")
+	require.Equal(t, http.StatusForbidden, b.post(action, right, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site").status)
+	require.Equal(t, http.StatusMethodNotAllowed, b.get(action).status)
+	require.Equal(t, "/signin?return=%2Fdev%2Fapps", s.browser(t).post(action, right).location())
+
+	bob := s.bobAtHome(t)
+	require.Equal(t, http.StatusForbidden, bob.post(action, right).status, "with the form token of another session")
+	own := bob.create("Bob's").copied("client-id")
+	_, err := s.service.SwitchOff(t.Context(), own, oauth.ByAlert, "", "too busy")
+	require.NoError(t, err)
+	bobs := bob.get("/dev/apps/" + own).form("/dev/apps/" + own + "/reactivate")
+	require.Equal(t, http.StatusNotFound, bob.post(action, bobs).status)
+	require.Equal(t, oauth.Off, s.status(t))
+}
+
+func TestALinkLeadsTheOwnerBackOnce(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	s.asks(6)
+	secret := s.link(t)
+	require.Len(t, secret, 64)
+	page := s.page() + "?link=" + secret
+
+	// A stranger is led to the sign-in, and whoever signs in there to their own pages.
+	stranger := s.browser(t)
+	signIn := stranger.get(page).location()
+	require.Equal(t, "/signin?return="+url.QueryEscape(page), signIn)
+	at := stranger.get(signIn).form("/signin")
+	at.Set("username", bobEmail)
+	at.Set("password", bobPassword)
+	require.Equal(t, page, stranger.post("/signin", at).location())
+	require.Equal(t, http.StatusNotFound, stranger.get(page).status)
+	bobs := stranger.create("Bob's").copied("client-id")
+	_, err := s.service.SwitchOff(t.Context(), bobs, oauth.ByAlert, "", "too busy")
+	require.NoError(t, err)
+	v := stranger.get("/dev/apps/" + bobs + "?link=" + secret)
+	require.Contains(t, v.text(), "The link in the mail is not of this application")
+	require.NotContains(t, v.form("/dev/apps/"+bobs+"/reactivate"), "link")
+	forged := v.form("/dev/apps/" + bobs + "/reactivate")
+	forged.Set("link", secret)
+	require.Equal(t, "/dev/apps/"+bobs+"?link="+secret, stranger.post("/dev/apps/"+bobs+"/reactivate", forged).location())
+	c, err := s.service.Application(t.Context(), s.bob.ID, bobs)
+	require.NoError(t, err)
+	require.Equal(t, oauth.Off, c.Status)
+
+	// The owner is led to the page, where the button uses the link up.
+	b := s.browser(t)
+	at = b.get(b.get(page).location()).form("/signin")
+	at.Set("username", email)
+	at.Set("password", password)
+	require.Equal(t, page, b.post("/signin", at).location())
+	action := s.page() + "/reactivate"
+	form := b.get(page).form(action)
+	require.Equal(t, secret, form.Get("link"))
+	require.Equal(t, s.page(), b.post(action, form).location())
+	require.Equal(t, oauth.Active, s.status(t))
+	require.Contains(t, b.get(page).text(), "The link in the mail has been used up")
+
+	s.asks(6)
+	require.Equal(t, page, b.post(action, form).location(), "it is good for one reactivation")
+	require.Equal(t, oauth.Off, s.status(t))
+	v = b.get(page)
+	require.Contains(t, v.text(), "The link in the mail has been used up")
+	require.NotContains(t, v.form(action), "link", "the button works without it")
+	for _, line := range s.log.Lines() {
+		require.NotContains(t, line, secret)
+	}
+}
+
+func TestALinkExpires(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	s.asks(6)
+	b := s.aliceAtHome(t)
+	page, action := s.page()+"?link="+s.link(t), s.page()+"/reactivate"
+	form := b.get(page).form(action)
+	s.Advance(oauth.LinkLifetime)
+	b = s.aliceAtHome(t)
+	form.Set("form_token", b.get(s.page()).form(action).Get("form_token"))
+	require.Equal(t, page, b.post(action, form).location())
+	require.Equal(t, oauth.Off, s.status(t))
+	require.Contains(t, b.get(page).text(), "The link in the mail is older than 14 days and has expired.")
+	for _, nonsense := range []string{"x", strings.Repeat("0", 64), "%00", "%ff", strings.Repeat("a", 3000)} {
+		require.Contains(t, b.get(s.page()+"?link="+nonsense).text(), "The link in the mail is not of this application, or is incomplete.")
+	}
+	require.Contains(t, b.reactivates(s.page()).text(), "The application can be used again")
+}
+
+func TestWhatOthersHaveSwitchedOff(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	_, err := s.service.SwitchOff(t.Context(), s.client.ID, oauth.ByAlert, "", "alert Storm: <too busy>")
+	require.NoError(t, err)
+	v := b.get(s.page())
+	require.Contains(t, v.text(), "The operator’s monitoring has switched this application off. The reason given: alert Storm: <too busy>")
+	require.NotContains(t, v.text(), "Have your program keep its token")
+	require.Contains(t, b.reactivates(s.page()).text(), "The application can be used again")
+
+	_, err = s.service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "abuse")
+	require.NoError(t, err)
+	v = b.get(s.page())
+	require.Contains(t, v.text(), "Only an operator of this service can reactivate it.")
+	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
+}
+
+func TestACommercialApplicationIsDrawnWithoutALimit(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	app := s.commercial(t)
+	v := s.aliceAtHome(t).get("/dev/apps/" + app.ID)
+	require.Len(t, v.all("svg", "role", "img"), 2)
+	require.Empty(t, v.all("line", "class", "limit"))
+	require.NotContains(t, v.text(), "allowed")
+	waiting := s.requested(t)
+	require.Empty(t, s.aliceAtHome(t).get("/dev/apps/"+waiting.ID).all("svg", "role", "img"))
+}
+
+func TestAPolicyThatIsNotInForceAlarmsNobody(t *testing.T) {
+	t.Parallel()
+	for mode, charts := range map[oauth.Mode]int{oauth.ModeShadow: 2, oauth.ModeOff: 0} {
+		store := oauthsqlite.New(migrationstest.SQLite(t))
+		s := newServerOn(t, store, nil)
+		service, err := oauth.New(oauth.Options{
+			Store: store, Passwords: s.passwords, Now: s.Now, Issuer: issuer, Scopes: scopes(), Mode: mode, Limits: &oauth.Limits{Hour: 4, Day: 10},
+		})
+		require.NoError(t, err)
+		s.service = service
+		at := newSiteOn(t, s, func(o *oauthhttp.PagesOptions) { o.Service = service })
+		for range 8 {
+			_, err := service.Token(t.Context(), oauth.TokenRequest{
+				GrantType: "password", ClientID: s.client.ID, ClientSecret: s.secret, Username: email, Password: password,
+			})
+			require.NoError(t, err)
+		}
+		v := at.aliceAtHome(t).get(at.page())
+		require.Len(t, v.all("svg", "role", "img"), charts, mode)
+		require.NotContains(t, v.text(), "What happened", mode)
+		require.NotContains(t, v.text(), "witched off", mode)
+		if charts > 0 {
+			require.Contains(t, v.text(), strconv.Itoa(7)+" of 4 that are allowed")
+		}
+	}
+}

@@ -1,0 +1,34 @@
+package oauthpgx_test
+
+import (
+	"context"
+	"time"
+
+	"github.com/foxbridge/foxbridge/oauth"
+)
+
+func (p *processes) DueNotices(ctx context.Context, q oauth.NoticeQuery) ([]oauth.Notice, error) {
+	return p.next().DueNotices(ctx, q)
+}
+
+func (p *processes) NoticeTold(ctx context.Context, rulingID int64, channel oauth.Channel, at time.Time) error {
+	return p.next().NoticeTold(ctx, rulingID, channel, at)
+}
+
+func (p *processes) NoticeLater(ctx context.Context, rulingID int64, channel oauth.Channel, next time.Time) error {
+	return p.next().NoticeLater(ctx, rulingID, channel, next)
+}
+
+func (p *processes) AddLink(ctx context.Context, l oauth.Link) error { return p.next().AddLink(ctx, l) }
+
+func (p *processes) Link(ctx context.Context, hash oauth.Hash) (oauth.Link, error) {
+	return p.next().Link(ctx, hash)
+}
+
+func (p *processes) ForgetLinks(ctx context.Context, before time.Time, limit int) (int, error) {
+	return p.next().ForgetLinks(ctx, before, limit)
+}
+
+func (p *processes) OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error) {
+	return p.next().OwnReactivations(ctx, clientID, after)
+}
