@@ -355,9 +355,12 @@ func TestAFullQueueIsUnavailableAndAnAbandonedRequestToo(t *testing.T) {
 	s := newServer(t, func(store oauth.Store) oauth.Store { return stuck{store, entered} })
 	ctx, giveUp := context.WithCancel(t.Context())
 	answers := make(chan *httptest.ResponseRecorder)
-	var bodies []string // of applications of which each has a share
-	for range 5 {
-		client, secret, err := s.administration.AddClient(t.Context(), email, "Another")
+	var bodies []string // of applications of five people, of whom each has a share
+	for i := range 5 {
+		owner := fmt.Sprintf("owner%d@example.org", i)
+		_, err := s.administration.AddUser(t.Context(), owner, "Owner", password)
+		require.NoError(t, err)
+		client, secret, err := s.administration.AddClient(t.Context(), owner, "Another")
 		require.NoError(t, err)
 		bodies = append(bodies, set(set(s.signIn(), "client_id", client.ID), "client_secret", secret).Encode())
 	}
