@@ -49,7 +49,7 @@ for (const [name, value] of [['iss', 'https://evil.example.com'], ['iss', undefi
 // Code with PKCE.
 const tokens = await client.authorizationCodeGrant(config, back, checks)
 assert.equal(tokens.scope, 'security:read socket:read')
-assert.equal(tokens.expiresIn(), 3600)
+assert.equal(tokens.expires_in, 3600)
 const items = new URL('/v2/client/site/items', given.issuer)
 const sites = await client.fetchProtectedResource(config, tokens.access_token, items, 'GET')
 assert.equal((await sites.json()).payload.items[0].label, 'Home')
