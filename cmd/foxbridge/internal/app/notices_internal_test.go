@@ -184,7 +184,7 @@ func TestAMailIsSentOnceOverFailures(t *testing.T) {
 	mail.pass(t.Context())
 	var ids []string
 	for _, l := range box.Letters() {
-		ids = append(ids, l.ID)
+		ids = append(ids, l.ID())
 	}
 	require.Len(t, ids, 3)
 	require.ElementsMatch(t, []string{"failed", "failed", "told", "told", "told"}, r.results)

@@ -3,98 +3,41 @@ package notify_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/mail"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/emersion/go-smtp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/notify"
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/notify/notifytest"
 )
-
-// letter is what the server took over.
-type letter struct{ from, to, text string }
-
-// mailbox is an SMTP server on loopback.
-type mailbox struct {
-	letters chan letter
-	refuse  bool
-}
-
-func (m *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &delivery{mailbox: m}, nil }
-
-type delivery struct {
-	*mailbox
-	letter letter
-}
-
-func (d *delivery) Reset()        {}
-func (d *delivery) Logout() error { return nil }
-func (d *delivery) Mail(from string, _ *smtp.MailOptions) error {
-	d.letter.from = from
-	return nil
-}
-
-func (d *delivery) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if d.refuse {
-		return errors.New("mailbox full")
-	}
-	d.letter.to = to
-	return nil
-}
-
-func (d *delivery) Data(r io.Reader) error {
-	text, err := io.ReadAll(r)
-	d.letter.text = string(text)
-	d.letters <- d.letter
-	return err
-}
-
-func post(t *testing.T, box *mailbox) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := smtp.NewServer(box)
-	server.Domain = "localhost"
-	done := make(chan struct{})
-	go func() { defer close(done); _ = server.Serve(listener) }()
-	t.Cleanup(func() {
-		require.NoError(t, server.Close())
-		<-done
-	})
-	return "smtp://" + listener.Addr().String()
-}
 
 func TestMailArrivesAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	box := &mailbox{letters: make(chan letter, 1)}
-	m, err := notify.NewMailer(post(t, box), "Foxbridge <cloud@example.org>")
+	box := notifytest.NewMailbox(t)
+	m, err := notify.NewMailer(box.URL, "Foxbridge <cloud@example.org>")
 	require.NoError(t, err)
 	require.NoError(t, m.Send(t.Context(), notify.Mail{ID: "verdict-17", To: "zoé@example.org", Subject: "Épuisé", Text: "Ligne une\r\nÀ bientôt"}))
-	got := <-box.letters
-	require.Equal(t, "cloud@example.org", got.from)
-	require.Equal(t, "zoé@example.org", got.to)
-	parsed, err := mail.ReadMessage(strings.NewReader(got.text))
-	require.NoError(t, err)
-	subject, err := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
-	require.NoError(t, err)
-	require.Equal(t, "Épuisé", subject)
-	require.Equal(t, "<verdict-17@127.0.0.1>", parsed.Header.Get("Message-ID"), "a repeat of a message can be told by its id")
-	require.Equal(t, "auto-generated", parsed.Header.Get("Auto-Submitted"))
+	require.Len(t, box.Letters(), 1)
+	got := box.Letters()[0]
+	require.Equal(t, "cloud@example.org", got.From)
+	require.Equal(t, "zoé@example.org", got.To)
+	require.Equal(t, "Épuisé", got.Subject)
+	require.Equal(t, "<verdict-17@127.0.0.1>", got.ID(), "a repeat of a message can be told by its id")
+	require.Equal(t, "auto-generated", got.Header.Get("Auto-Submitted"))
 }
 
 func TestMailThatIsNotTakenOverIsAnError(t *testing.T) {
 	t.Parallel()
-	m, err := notify.NewMailer(post(t, &mailbox{refuse: true}), "cloud@example.org")
+	box := notifytest.NewMailbox(t)
+	box.Refuse(451)
+	m, err := notify.NewMailer(box.URL, "cloud@example.org")
 	require.NoError(t, err)
 	require.ErrorContains(t, m.Send(t.Context(), notify.Mail{ID: "a", To: "zoe@example.org", Subject: "s", Text: "t"}), "mailbox full")
 
@@ -109,7 +52,7 @@ func TestMailThatIsNotTakenOverIsAnError(t *testing.T) {
 func TestMailGoesInTheClearToThisMachineOnly(t *testing.T) {
 	t.Parallel()
 	// A server without STARTTLS, under a name that is not loopback's to the letter.
-	_, port, err := net.SplitHostPort(strings.TrimPrefix(post(t, &mailbox{}), "smtp://"))
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(notifytest.NewMailbox(t).URL, "smtp://"))
 	require.NoError(t, err)
 	m, err := notify.NewMailer("smtp://0.0.0.0:"+port, "cloud@example.org")
 	require.NoError(t, err)

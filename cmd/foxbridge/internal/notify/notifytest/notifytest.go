@@ -21,7 +21,15 @@ import (
 )
 
 // Letter is a mail that a Mailbox took over.
-type Letter struct{ ID, To, Subject, Text string }
+type Letter struct {
+	From, To string // of the envelope
+	Header   mail.Header
+	Subject  string
+	Text     string
+}
+
+// ID is the Message-ID.
+func (l Letter) ID() string { return l.Header.Get("Message-Id") }
 
 // Mailbox is a mail server.
 type Mailbox struct {
@@ -67,13 +75,18 @@ func (m *Mailbox) Letters() []Letter {
 func (m *Mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &delivery{mailbox: m}, nil }
 
 type delivery struct {
-	mailbox *Mailbox
-	to      string
+	mailbox  *Mailbox
+	from, to string
 }
 
-func (d *delivery) Reset()                               {}
-func (d *delivery) Logout() error                        { return nil }
-func (d *delivery) Mail(string, *smtp.MailOptions) error { return nil }
+func (d *delivery) Reset()        {}
+func (d *delivery) Logout() error { return nil }
+
+func (d *delivery) Mail(from string, _ *smtp.MailOptions) error {
+	d.from = from
+	return nil
+}
+
 func (d *delivery) Rcpt(to string, _ *smtp.RcptOptions) error {
 	m := d.mailbox
 	m.mu.Lock()
@@ -81,7 +94,7 @@ func (d *delivery) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if len(m.refuse) > 0 {
 		code := m.refuse[0]
 		m.refuse = m.refuse[1:]
-		return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{code / 100, 2, 0}, Message: "not now"}
+		return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{code / 100, 2, 0}, Message: "mailbox full"}
 	}
 	d.to = to
 	return nil
@@ -92,7 +105,7 @@ func (d *delivery) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	letter.To = d.to
+	letter.From, letter.To = d.from, d.to
 	d.mailbox.mu.Lock()
 	defer d.mailbox.mu.Unlock()
 	d.mailbox.letters = append(d.mailbox.letters, letter)
@@ -112,7 +125,7 @@ func read(r io.Reader) (Letter, error) {
 		return Letter{}, fmt.Errorf("the encoding %q", encoding)
 	}
 	text, err := io.ReadAll(quotedprintable.NewReader(parsed.Body))
-	return Letter{ID: parsed.Header.Get("Message-Id"), Subject: subject, Text: string(text)}, err
+	return Letter{Header: parsed.Header, Subject: subject, Text: string(text)}, err
 }
 
 // Event is what a Receiver was told.
