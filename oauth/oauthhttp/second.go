@@ -89,13 +89,8 @@ func (p *Pages) passkeyForSignIn(w http.ResponseWriter, r *http.Request) (*cerem
 
 // signInPasskey begins a session of the person whose passkey has answered.
 func (p *Pages) signInPasskey(w http.ResponseWriter, r *http.Request, v visitor) error {
-	if v.signedIn() { // in another window, while this page was open
-		form, err := web.ParseForm(w, r, fieldReturn)
-		if err != nil {
-			return err
-		}
-		p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
-		return nil
+	if v.signedIn() {
+		return p.signedInMeanwhile(w, r)
 	}
 	form, err := p.web.PostedForm(w, r, formSignInPasskey, fieldReturn, fieldCeremony, fieldCredential)
 	if err != nil {
@@ -196,13 +191,8 @@ func (p *Pages) secondPasskey(w http.ResponseWriter, r *http.Request, v visitor)
 // complete reads one of the forms of the second step, and has do complete the sign-in
 // that the browser has begun.
 func (p *Pages) complete(w http.ResponseWriter, r *http.Request, v visitor, name string, fields []string, do func(pending string, form *web.Form) (oauth.SignedIn, error)) error {
-	if v.signedIn() { // in another window, while this page was open
-		form, err := web.ParseForm(w, r, fieldReturn)
-		if err != nil {
-			return err
-		}
-		p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
-		return nil
+	if v.signedIn() {
+		return p.signedInMeanwhile(w, r)
 	}
 	form, err := p.web.PostedForm(w, r, name, append(fields, fieldReturn)...)
 	if err != nil {

@@ -66,16 +66,22 @@ func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int,
 	return nil
 }
 
+// signedInMeanwhile goes on for who has signed in in another window, while the page whose
+// form came was open.
+func (p *Pages) signedInMeanwhile(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.ParseForm(w, r, fieldReturn)
+	if err != nil {
+		return err
+	}
+	p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
+	return nil
+}
+
 // signIn begins a session, or leads to the second factor. Each sign-in has a new
 // session, whatever cookie it came with, so that nobody can know it beforehand.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, v visitor) error {
-	if v.signedIn() { // in another window, while this page was open
-		form, err := web.ParseForm(w, r, fieldReturn)
-		if err != nil {
-			return err
-		}
-		p.web.Redirect(w, p.onward(form.Get(fieldReturn)))
-		return nil
+	if v.signedIn() {
+		return p.signedInMeanwhile(w, r)
 	}
 	form, err := p.web.PostedForm(w, r, formSignIn, fieldReturn, fieldUsername, fieldPassword)
 	if err != nil {
