@@ -10,8 +10,9 @@ type AccountStore interface {
 	// ChangePassword gives a user a new password hash, ends all sessions of the user and
 	// begins p.Session, in one transaction. With p.EndTokens it also revokes the grants
 	// of the user, ends the codes and the approved device codes that were not spent, and
-	// removes the app passwords of the user's applications. If there is no such user, or the hash is not p.Old, it is
-	// ErrNotFound: of any number of concurrent calls with one Old one succeeds.
+	// removes the app passwords of the user's applications. If there is no such user, or
+	// the hash is not p.Old, it is ErrNotFound: of any number of concurrent calls with one
+	// Old one succeeds.
 	ChangePassword(ctx context.Context, p PasswordChange, changes ...Change) error
 	// SetOperator says whether a user is an operator, or is ErrNotFound.
 	SetOperator(ctx context.Context, userID int64, operator bool, changes ...Change) error

@@ -222,6 +222,15 @@ func (s *Service) removeSecret(ctx context.Context, clientID string, secretID in
 	return nil
 }
 
+// User finds a person by ID, or ErrNotFound.
+func (s *Service) User(ctx context.Context, id int64) (User, error) {
+	u, err := s.opts.Store.User(ctx, id)
+	if err != nil {
+		return User{}, fmt.Errorf("find user %d: %w", id, err)
+	}
+	return u, nil
+}
+
 // UserByEmail finds a person by sign-in name. One without an account is a
 // *FieldError with the cause ErrNotFound.
 func (s *Service) UserByEmail(ctx context.Context, email string) (User, error) {

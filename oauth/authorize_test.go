@@ -445,7 +445,7 @@ func (unwritable) Session(context.Context, oauth.Hash, time.Time) (oauth.User, e
 	return oauth.User{}, errBroken
 }
 
-func (unwritable) Review(context.Context, oauth.Verdict) error {
+func (unwritable) Review(context.Context, oauth.Review) error {
 	return errBroken
 }
 

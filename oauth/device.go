@@ -227,7 +227,7 @@ func unknownUserCode() *Error {
 // and after the look, so that of a flood of parallel guesses no more than FailureLimit
 // get an answer that says anything.
 func (s *Service) deviceClient(ctx context.Context, userID int64, userCode string, address netip.Addr) (Client, error) {
-	key := HashOf(fmt.Sprintf("user code\x00%s\x00%d", host(address), userID))
+	key := HashOf(fmt.Sprintf("user code\x00%s\x00%d", Host(address), userID))
 	counts := []tally{{key, s.opts.FailureLimit}}
 	if err := s.mayAnswer(ctx, counts); err != nil {
 		return Client{}, err

@@ -57,8 +57,8 @@ type ClientUpdate struct {
 	Change Change
 }
 
-// Verdict is an operator's decision on an edition of an application.
-type Verdict struct {
+// Review is an operator's decision on an edition of an application.
+type Review struct {
 	ClientID string
 	Edition  int64
 	Approve  bool

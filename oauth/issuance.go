@@ -56,18 +56,18 @@ func Minute(at time.Time) int64 { return at.Unix() / 60 }
 // StartOf is the time at which a Minute begins.
 func StartOf(minute int64) time.Time { return time.Unix(minute*60, 0).UTC() }
 
-// IssuanceVerdict is what the policy says of an application, or what somebody decided
+// Verdict is what the policy says of an application, or what somebody decided
 // on its use.
-type IssuanceVerdict string
+type Verdict string
 
 // Verdicts of the policy, from the mildest to the worst, and that of who reactivates.
 const (
-	VerdictFine         IssuanceVerdict = "fine"
-	VerdictNotice       IssuanceVerdict = "notice"       // half of a limit is used up
-	VerdictWarning      IssuanceVerdict = "warning"      // four fifths are
-	VerdictShadow       IssuanceVerdict = "shadow"       // it would be switched off, were the policy enforced
-	VerdictSwitchOff    IssuanceVerdict = "switch_off"   // this token would be more than the limit allows
-	VerdictReactivation IssuanceVerdict = "reactivation" // it may be used again, and counting begins anew
+	VerdictFine         Verdict = "fine"
+	VerdictNotice       Verdict = "notice"       // half of a limit is used up
+	VerdictWarning      Verdict = "warning"      // four fifths are
+	VerdictShadow       Verdict = "shadow"       // it would be switched off, were the policy enforced
+	VerdictSwitchOff    Verdict = "switch_off"   // this token would be more than the limit allows
+	VerdictReactivation Verdict = "reactivation" // it may be used again, and counting begins anew
 )
 
 // Rule is the limit that a verdict rests on.
@@ -93,10 +93,10 @@ func (r Rule) Window() time.Duration {
 
 // Judgement is a verdict with its evidence.
 type Judgement struct {
-	Verdict IssuanceVerdict // VerdictFine to VerdictWarning, or VerdictSwitchOff
-	Rule    Rule            // the one nearer to its limit; empty if there is no limit
-	Used    int             // wasteful tokens in the Rule's window, with the one that is asked for if it is wasteful
-	Allowed int             // the Rule's limit
+	Verdict Verdict // VerdictFine to VerdictWarning, or VerdictSwitchOff
+	Rule    Rule    // the one nearer to its limit; empty if there is no limit
+	Used    int     // wasteful tokens in the Rule's window, with the one that is asked for if it is wasteful
+	Allowed int     // the Rule's limit
 }
 
 // Judge decides on a request of a personal application for a token, by the counts
@@ -166,7 +166,7 @@ type Tally struct {
 }
 
 // Verdict is what became of the request, in a word.
-func (t Tally) Verdict() IssuanceVerdict {
+func (t Tally) Verdict() Verdict {
 	switch {
 	case t.Shadow:
 		return VerdictShadow
@@ -229,7 +229,7 @@ type Ruling struct {
 	ID       int64 // positive; given by the store, ascending
 	ClientID string
 	At       time.Time
-	Verdict  IssuanceVerdict
+	Verdict  Verdict
 	Actor    Actor
 	Key      string    // of whoever asked, by which a repeat is known; empty if none
 	Reason   string    // in the words of whoever asked; empty of the policy

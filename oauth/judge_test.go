@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 // Nothing that is asked for makes a verdict milder, and only a wasteful token is refused.
 func TestJudgeIsMonotonic(t *testing.T) {
 	t.Parallel()
-	order := []oauth.IssuanceVerdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}
+	order := []oauth.Verdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(0, 1_000_000))
 		l := oauth.Limits{Hour: n.Draw(t, "hour limit"), Day: n.Draw(t, "day limit")}

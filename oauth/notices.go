@@ -19,8 +19,8 @@ const (
 )
 
 // Verdicts are those that are told on the channel.
-func (c Channel) Verdicts() []IssuanceVerdict {
-	owners := []IssuanceVerdict{VerdictNotice, VerdictWarning, VerdictSwitchOff}
+func (c Channel) Verdicts() []Verdict {
+	owners := []Verdict{VerdictNotice, VerdictWarning, VerdictSwitchOff}
 	switch c {
 	case ChannelMail:
 		return owners

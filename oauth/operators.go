@@ -98,7 +98,7 @@ func (s *Service) Decide(ctx context.Context, d Decision) error {
 	for i := range held {
 		held[i].Action = edit
 	}
-	err = s.opts.Store.Review(ctx, Verdict{
+	err = s.opts.Store.Review(ctx, Review{
 		ClientID: d.ClientID, Edition: d.Edition, Approve: d.Approve, Reason: d.Reason, Pending: changes, Held: held,
 	})
 	switch {

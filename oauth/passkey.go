@@ -334,7 +334,8 @@ func tooManyPasskeys() *FieldError {
 
 // AddPasskey adds the passkey that a browser has made after BeginPasskey, JSON as of
 // PublicKeyCredential.toJSON. For recovery codes see AddTOTP. What is no such answer, or
-// has a key of over 1200 bytes, or RSA of over 4096 bits, is an *Error with CodeInvalidGrant; a 21st passkey is a *FieldError as of BeginPasskey.
+// has a key of over 1200 bytes, or RSA of over 4096 bits, is an *Error with
+// CodeInvalidGrant; a 21st passkey is a *FieldError as of BeginPasskey.
 func (s *Service) AddPasskey(ctx context.Context, u User, sealed, answer string, address netip.Addr) (recovery []string, err error) {
 	c, err := s.openCeremony(purposeNewPasskey(u.ID), sealed)
 	if err != nil {

@@ -22,7 +22,7 @@ func (a attempt) who() string {
 	if a.client.ID != "" {
 		return fmt.Sprint("user ", a.client.OwnerID)
 	}
-	return host(a.address)
+	return Host(a.address)
 }
 
 // evidence is what a password turned out to be.
@@ -211,12 +211,12 @@ func (s *Service) slowDown(f Failures) *Error {
 // failureKey names an account at an address, and through what it comes, without keeping
 // what was typed.
 func failureKey(account string, address netip.Addr, through string) Hash {
-	return HashOf(fmt.Sprintf("%s\x00%s\x00%s", account, host(address), through))
+	return HashOf(fmt.Sprintf("%s\x00%s\x00%s", account, Host(address), through))
 }
 
-// host is the part of an address that one host cannot choose: of IPv6 the first 64
+// Host is the part of an address that one host cannot choose: of IPv6 the first 64
 // bits (RFC 4291 section 2.5.1).
-func host(a netip.Addr) string {
+func Host(a netip.Addr) string {
 	a = a.Unmap()
 	if !a.Is6() {
 		return a.String()

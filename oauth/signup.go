@@ -28,7 +28,7 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (u User, secret s
 	if err := s.countSignUp(ctx, r.Address); err != nil {
 		return User{}, "", s.refuse("", err)
 	}
-	u, err = s.addUser(ctx, u, r.Password, host(r.Address))
+	u, err = s.addUser(ctx, u, r.Password, Host(r.Address))
 	if err != nil {
 		return User{}, "", s.refuse("", err)
 	}
@@ -41,7 +41,7 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (u User, secret s
 
 // countSignUp counts the tries of an address, which is cheaper than what follows.
 func (s *Service) countSignUp(ctx context.Context, from netip.Addr) error {
-	key, now := HashOf("sign-up\x00"+host(from)), s.now()
+	key, now := HashOf("sign-up\x00"+Host(from)), s.now()
 	since := now.Add(-s.opts.FailureWindow)
 	counted, err := s.opts.Store.Failures(ctx, key, since)
 	if err == nil && counted.Count < s.opts.FailureLimit {

@@ -61,7 +61,7 @@ type Store interface {
 	// waits, which if approved is applied to the client, whose edition grows by
 	// one in any case, so that an edit of what was read before is refused. Of what is not there in this
 	// edition it is ErrNotFound.
-	Review(ctx context.Context, v Verdict) error
+	Review(ctx context.Context, v Review) error
 	// DeleteClient makes a client Deleted: its secrets, codes, device codes, logos and
 	// what waits for an operator are gone, its grants are revoked, and its tokens are dead
 	// whenever they were issued. One that is not there, or Deleted, is ErrNotFound.

@@ -98,7 +98,7 @@ func TestOneHostIsOneAddress(t *testing.T) {
 		"fe80::1%eth0":            "fe80::/64",
 		"2001:db8:1:3:ffff::1%e0": "2001:db8:1:3::/64",
 	} {
-		require.Equal(t, want, host(netip.MustParseAddr(address)), address)
+		require.Equal(t, want, Host(netip.MustParseAddr(address)), address)
 	}
 	require.NotEqual(t, failureKey("a@b", netip.Addr{}, "1"), failureKey("a@b", netip.MustParseAddr("0.0.0.0"), "1"))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"fmt"
 	"io"
 
@@ -12,8 +11,8 @@ import (
 
 func userPasswdCommand(p process) *cobra.Command {
 	var out printer
-	var passwordFile string
-	var fromStdin, endTokens bool
+	var given passwordFlags
+	var endTokens bool
 	c := &cobra.Command{
 		Use:   "passwd EMAIL",
 		Short: "Give a person another password; all browsers are signed out",
@@ -21,21 +20,14 @@ func userPasswdCommand(p process) *cobra.Command {
 and printed, this once.`,
 		Args: cobra.ExactArgs(1),
 	}
-	c.Flags().StringVar(&passwordFile, "password-file", "", "`file` that holds the password.")
-	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "Read the password from standard input, one line.")
+	given.define(c)
 	c.Flags().BoolVar(&endTokens, "end-tokens", false, "Also end what applications may do for the person, and remove app passwords.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	c.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
 	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
-		password, err := givenPassword(passwordFile, fromStdin, p.stdin)
+		password, madeUp, err := given.password(p.stdin)
 		if err != nil {
 			return err
-		}
-		madeUp := ""
-		if password == "" {
-			madeUp = rand.Text()
-			password = madeUp
 		}
 		changed, err := r.OAuth.SetPassword(c.Context(), args[0], password, endTokens)
 		if err != nil {

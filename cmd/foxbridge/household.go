@@ -10,7 +10,6 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/devices"
-	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // invitation is an invitation to a home as the commands print one.
@@ -24,26 +23,25 @@ type invitation struct {
 
 func siteInviteCommand(p process) *cobra.Command {
 	var out printer
-	var owner, email, role string
-	var siteID int64
+	var home ownersHome
+	var email, role string
 	c := &cobra.Command{
 		Use:   "invite --owner EMAIL --site ID --email EMAIL [--role ROLE]",
 		Short: "Invite a person to a home; the code with which to join is printed this once",
 		Args:  cobra.NoArgs,
 	}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of the owner who invites.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of the owner who invites.")
 	c.Flags().StringVar(&email, "email", "", "E-mail address of who is invited.")
 	c.Flags().StringVar(&role, "role", string(devices.Member), "member, who may do everything but invite, or guest, who may look and give no command.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	required(c, "owner", "site", "email")
+	required(c, "email")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
-		added, code, err := r.Devices.Invite(c.Context(), by, siteID, email, devices.Role(role))
+		added, code, err := r.Devices.Invite(c.Context(), by, home.siteID, email, devices.Role(role))
 		if err != nil {
 			return err
 		}
@@ -57,24 +55,23 @@ func siteInviteCommand(p process) *cobra.Command {
 }
 
 func siteUninviteCommand(p process) *cobra.Command {
-	var owner, email string
-	var siteID int64
+	var home ownersHome
+	var email string
 	c := &cobra.Command{
 		Use:   "uninvite --owner EMAIL --site ID --email EMAIL",
 		Short: "Withdraw an invitation to a home: its code is good for nothing from then on",
 		Args:  cobra.NoArgs,
 	}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of an owner.")
 	c.Flags().StringVar(&email, "email", "", "E-mail address of who was invited.")
 	recordFlags(c.Flags())
-	required(c, "owner", "site", "email")
+	required(c, "email")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
-		return r.Devices.Uninvite(c.Context(), by, siteID, email)
+		return r.Devices.Uninvite(c.Context(), by, home.siteID, email)
 	})
 	return c
 }
@@ -119,36 +116,27 @@ func siteJoinCommand(p process) *cobra.Command {
 
 func siteMembersCommand(p process) *cobra.Command {
 	var out printer
-	var owner string
-	var siteID int64
+	var home ownersHome
 	c := &cobra.Command{Use: "members --owner EMAIL --site ID", Short: "List who belongs to a home", Args: cobra.NoArgs}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of an owner.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	required(c, "owner", "site")
 	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
-		belong, err := r.Devices.Members(c.Context(), by, siteID)
+		belong, err := r.Devices.Members(c.Context(), by, home.siteID)
 		if err != nil {
 			return err
-		}
-		roles := map[int64]devices.Role{}
-		for _, m := range belong {
-			roles[m.UserID] = m.Role
 		}
 		var members []member
-		err = eachUser(c.Context(), r, func(u oauth.User) error {
-			if role, belongs := roles[u.ID]; belongs {
-				members = append(members, member{siteID, u.Email, u.Name, role})
+		for _, m := range belong {
+			u, err := r.OAuth.User(c.Context(), m.UserID)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
+			members = append(members, member{home.siteID, u.Email, u.Name, m.Role})
 		}
 		return list(&out, p.stdout, members, "SITE_ID\tEMAIL\tNAME\tROLE", func(m member) string {
 			return fmt.Sprintf("%d\t%s\t%s\t%s", m.SiteID, m.Email, m.Name, m.Role)
@@ -158,20 +146,19 @@ func siteMembersCommand(p process) *cobra.Command {
 }
 
 func siteLeaveCommand(p process) *cobra.Command {
-	var owner, email string
-	var siteID int64
+	var home ownersHome
+	var email string
 	c := &cobra.Command{
 		Use:   "leave --owner EMAIL --site ID --email EMAIL",
 		Short: "End that a person belongs to a home",
 		Args:  cobra.NoArgs,
 	}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner, or of the person.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of an owner, or of the person.")
 	c.Flags().StringVar(&email, "email", "", "E-mail address of the person.")
 	recordFlags(c.Flags())
-	required(c, "owner", "site", "email")
+	required(c, "email")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
@@ -179,9 +166,27 @@ func siteLeaveCommand(p process) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return r.Devices.RemoveMember(c.Context(), by, siteID, who)
+		return r.Devices.RemoveMember(c.Context(), by, home.siteID, who)
 	})
 	return c
+}
+
+// ownersHome is a home by the flags of somebody who has a say in it.
+type ownersHome struct {
+	owner  string
+	siteID int64
+}
+
+// flags defines them; both are required.
+func (h *ownersHome) flags(c *cobra.Command, owner string) {
+	c.Flags().StringVar(&h.owner, "owner", "", owner)
+	c.Flags().Int64Var(&h.siteID, "site", 0, "The home's `ID`.")
+	required(c, "owner", "site")
+}
+
+// by finds the person.
+func (h *ownersHome) by(ctx context.Context, r *app.Record) (devices.Person, error) {
+	return personBy(ctx, r, h.owner)
 }
 
 func personBy(ctx context.Context, r *app.Record, email string) (devices.Person, error) {
@@ -238,16 +243,13 @@ func groupAddCommand(p process) *cobra.Command {
 
 func groupListCommand(p process) *cobra.Command {
 	var out printer
-	var owner string
-	var siteID int64
+	var home ownersHome
 	c := &cobra.Command{Use: "list --owner EMAIL --site ID", Short: "List a home's groups", Args: cobra.NoArgs}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of an owner.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	required(c, "owner", "site")
 	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
@@ -256,7 +258,7 @@ func groupListCommand(p process) *cobra.Command {
 			if row.Action != devices.ListGroups || row.Legacy {
 				continue
 			}
-			found, err := r.Devices.Groups(c.Context(), devices.Caller{UserID: by.UserID, Unscoped: true}, row, siteID)
+			found, err := r.Devices.Groups(c.Context(), devices.Caller{UserID: by.UserID, Unscoped: true}, row, home.siteID)
 			if err != nil {
 				return err
 			}

@@ -43,10 +43,15 @@ func recordedIssuance(service *oauth.Service) issuanceMinutes {
 					return
 				}
 				after = rows[len(rows)-1].ClientID
+				var before issuanceMinute // of which the name is known
 				for _, m := range summed(rows, from) {
-					if m.Name, err = nameOf(ctx, service, m.ClientID); !yield(m, err) || err != nil {
+					if m.Name = before.Name; m.ClientID != before.ClientID {
+						m.Name, err = nameOf(ctx, service, m.ClientID)
+					}
+					if !yield(m, err) || err != nil {
 						return
 					}
+					before = m
 				}
 			}
 		}

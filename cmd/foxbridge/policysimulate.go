@@ -63,7 +63,7 @@ type verdicts struct {
 	SwitchOff int `json:"switch_off"`
 }
 
-func (v *verdicts) add(worst oauth.IssuanceVerdict) {
+func (v *verdicts) add(worst oauth.Verdict) {
 	switch worst {
 	case oauth.VerdictNotice:
 		v.Notice++

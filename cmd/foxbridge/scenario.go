@@ -46,8 +46,8 @@ func (s scenario) next() string {
 
 func scenarioAddCommand(p process) *cobra.Command {
 	var out printer
-	var owner, label, kind string
-	var siteID int64
+	var home ownersHome
+	var label, kind string
 	var enabled bool
 	var rule ruleFlags
 	var wanted []string
@@ -56,8 +56,7 @@ func scenarioAddCommand(p process) *cobra.Command {
 		Short: "Add a scenario to a home",
 		Args:  cobra.NoArgs,
 	}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of the owner for whom it runs.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of the owner for whom it runs.")
 	c.Flags().StringVar(&label, "label", "", "How the scenario is called.")
 	c.Flags().StringVar(&kind, "type", string(devices.OnDemand), fmt.Sprintf("What makes it run, one of %v.", devices.ScenarioTypes()))
 	rule.define(c.Flags())
@@ -65,9 +64,9 @@ func scenarioAddCommand(p process) *cobra.Command {
 	c.Flags().StringArrayVar(&wanted, "step", nil, "`KIND/OPERATION:ID` of a device, or security/OPERATION for the alarm, once for each, in their order.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	required(c, "owner", "site", "label", "step")
+	required(c, "label", "step")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
@@ -80,7 +79,7 @@ func scenarioAddCommand(p process) *cobra.Command {
 			return err
 		}
 		added, err := r.Devices.AddScenario(c.Context(), devices.Scenario{
-			SiteID: siteID, Label: label, Type: devices.ScenarioType(kind), Enabled: enabled, Rule: when, CreatedBy: by.UserID, Steps: steps,
+			SiteID: home.siteID, Label: label, Type: devices.ScenarioType(kind), Enabled: enabled, Rule: when, CreatedBy: by.UserID, Steps: steps,
 		})
 		if err != nil {
 			return err
@@ -161,20 +160,17 @@ func parseSteps(wanted []string) ([]devices.Step, error) {
 
 func scenarioListCommand(p process) *cobra.Command {
 	var out printer
-	var owner string
-	var siteID int64
+	var home ownersHome
 	c := &cobra.Command{Use: "list --owner EMAIL --site ID", Short: "List a home's scenarios", Args: cobra.NoArgs}
-	c.Flags().StringVar(&owner, "owner", "", "E-mail address of an owner.")
-	c.Flags().Int64Var(&siteID, "site", 0, "The home's `ID`.")
+	home.flags(c, "E-mail address of an owner.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	required(c, "owner", "site")
 	c.RunE = inspect(p, func(c *cobra.Command, _ []string, r *app.Record) error {
-		by, err := personBy(c.Context(), r, owner)
+		by, err := home.by(c.Context(), r)
 		if err != nil {
 			return err
 		}
-		found, err := r.Devices.Scenarios(c.Context(), devices.Caller{UserID: by.UserID, Unscoped: true}, siteID)
+		found, err := r.Devices.Scenarios(c.Context(), devices.Caller{UserID: by.UserID, Unscoped: true}, home.siteID)
 		if err != nil {
 			return err
 		}

@@ -110,19 +110,19 @@ func appLimitsCommand(p process) *cobra.Command {
 
 // ruling is an entry of an application's history as the commands print one.
 type ruling struct {
-	ID      int64                 `json:"id"`
-	At      time.Time             `json:"at"`
-	Verdict oauth.IssuanceVerdict `json:"verdict"`
-	By      oauth.Actor           `json:"by"`
-	Rule    oauth.Rule            `json:"rule,omitempty"` // hour or day; of the policy
-	Count   int                   `json:"count,omitempty"`
-	Allowed int                   `json:"allowed,omitempty"`
-	First   *time.Time            `json:"first,omitempty"` // minute of the first that counts
-	Grant   string                `json:"grant,omitempty"`
-	Lever   oauth.Lever           `json:"lever,omitempty"`
-	Reason  string                `json:"reason,omitempty"`
-	Key     string                `json:"key,omitempty"`
-	Changed bool                  `json:"changed"`
+	ID      int64         `json:"id"`
+	At      time.Time     `json:"at"`
+	Verdict oauth.Verdict `json:"verdict"`
+	By      oauth.Actor   `json:"by"`
+	Rule    oauth.Rule    `json:"rule,omitempty"` // hour or day; of the policy
+	Count   int           `json:"count,omitempty"`
+	Allowed int           `json:"allowed,omitempty"`
+	First   *time.Time    `json:"first,omitempty"` // minute of the first that counts
+	Grant   string        `json:"grant,omitempty"`
+	Lever   oauth.Lever   `json:"lever,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Key     string        `json:"key,omitempty"`
+	Changed bool          `json:"changed"`
 }
 
 func rulingOf(r oauth.Ruling) ruling {

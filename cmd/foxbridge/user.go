@@ -34,29 +34,22 @@ func userOf(u oauth.User) user {
 
 func userAddCommand(p process) *cobra.Command {
 	var out printer
-	var name, passwordFile string
-	var fromStdin bool
+	var name string
+	var given passwordFlags
 	c := &cobra.Command{
 		Use:   "add EMAIL --name NAME",
 		Short: "Add a person; without a given password one is made up and printed, this once",
 		Args:  cobra.ExactArgs(1),
 	}
 	c.Flags().StringVar(&name, "name", "", "How the person is called in the history of a home.")
-	c.Flags().StringVar(&passwordFile, "password-file", "", "`file` that holds the password.")
-	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "Read the password from standard input, one line.")
+	given.define(c)
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
 	required(c, "name")
-	c.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
 	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
-		password, err := givenPassword(passwordFile, fromStdin, p.stdin)
+		password, madeUp, err := given.password(p.stdin)
 		if err != nil {
 			return err
-		}
-		madeUp := ""
-		if password == "" {
-			madeUp = rand.Text()
-			password = madeUp
 		}
 		added, err := r.OAuth.AddUser(c.Context(), args[0], name, password)
 		if err != nil {
@@ -74,29 +67,41 @@ func userAddCommand(p process) *cobra.Command {
 	return c
 }
 
-// givenPassword reads the password that the administrator gives; empty if none.
-func givenPassword(file string, fromStdin bool, stdin io.Reader) (string, error) {
-	var password string
-	var err error
+// passwordFlags are how an administrator gives a person's password.
+type passwordFlags struct {
+	file  string
+	stdin bool
+}
+
+func (f *passwordFlags) define(c *cobra.Command) {
+	c.Flags().StringVar(&f.file, "password-file", "", "`file` that holds the password.")
+	c.Flags().BoolVar(&f.stdin, "password-stdin", false, "Read the password from standard input, one line.")
+	c.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
+}
+
+// password gives the one that is meant. If none is given it is made up, and is then
+// madeUp as well.
+func (f *passwordFlags) password(stdin io.Reader) (password, madeUp string, err error) {
 	switch {
-	case file != "":
-		password, err = config.ReadSecret(file)
-	case fromStdin:
+	case f.file != "":
+		password, err = config.ReadSecret(f.file)
+	case f.stdin:
 		password, err = bufio.NewReader(io.LimitReader(stdin, 4096)).ReadString('\n')
 		if errors.Is(err, io.EOF) {
 			err = nil // a last line without its newline
 		}
 		password = strings.TrimRight(password, "\r\n")
 	default:
-		return "", nil
+		madeUp = rand.Text()
+		return madeUp, madeUp, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read password: %w", err)
+		return "", "", fmt.Errorf("read password: %w", err)
 	}
 	if password == "" {
-		return "", errors.New("the password given is empty")
+		return "", "", errors.New("the password given is empty")
 	}
-	return password, nil
+	return password, "", nil
 }
 
 func userListCommand(p process) *cobra.Command {

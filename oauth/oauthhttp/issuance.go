@@ -68,7 +68,7 @@ func issuanceKeys() []string {
 	}
 	for _, rule := range []oauth.Rule{oauth.RuleHour, oauth.RuleDay} {
 		keys = append(keys, "issuance.off."+string(rule))
-		for _, v := range []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff} {
+		for _, v := range []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff} {
 			keys = append(keys, "issuance.episode."+string(v)+"."+string(rule))
 		}
 	}

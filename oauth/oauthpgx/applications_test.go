@@ -19,7 +19,7 @@ func (p *processes) HeldEdits(ctx context.Context, after string, limit int) ([]o
 	return p.next().HeldEdits(ctx, after, limit)
 }
 
-func (p *processes) Review(ctx context.Context, v oauth.Verdict) error {
+func (p *processes) Review(ctx context.Context, v oauth.Review) error {
 	return p.next().Review(ctx, v)
 }
 

@@ -113,7 +113,7 @@ func scanEdit(row pgx.CollectableRow) (h oauth.HeldEdit, err error) {
 }
 
 // Review implements oauth.Store.
-func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
+func (s *Store) Review(ctx context.Context, v oauth.Review) error {
 	err := s.db.Write(ctx, "client "+v.ClientID, func(ctx context.Context, tx pgx.Tx) error {
 		to := oauth.Rejected
 		if v.Approve {

@@ -121,8 +121,8 @@ func (r *tallyRow) tally(now time.Time, m oauth.Meter) oauth.Tally {
 	return t
 }
 
-func verdictOf(level int) oauth.IssuanceVerdict {
-	return [...]oauth.IssuanceVerdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}[level]
+func verdictOf(level int) oauth.Verdict {
+	return [...]oauth.Verdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}[level]
 }
 
 // budget takes the minute of the first as it was before the request: without one the

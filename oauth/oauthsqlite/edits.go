@@ -116,7 +116,7 @@ func scanEdit(row scanner) (h oauth.HeldEdit, err error) {
 }
 
 // Review implements oauth.Store.
-func (s *Store) Review(ctx context.Context, v oauth.Verdict) error {
+func (s *Store) Review(ctx context.Context, v oauth.Review) error {
 	if !storable(v.Reason) {
 		return fmt.Errorf("review client: %w", errText)
 	}

@@ -43,7 +43,7 @@ func (s *Store) SwitchOff(ctx context.Context, i oauth.Intervention) (bool, erro
 }
 
 // decided records what somebody decided.
-func decided(ctx context.Context, tx *sql.Tx, i oauth.Intervention, v oauth.IssuanceVerdict, lever oauth.Lever, effective bool) (id int64, err error) {
+func decided(ctx context.Context, tx *sql.Tx, i oauth.Intervention, v oauth.Verdict, lever oauth.Lever, effective bool) (id int64, err error) {
 	err = tx.QueryRowContext(ctx, `
 		INSERT INTO oauth_rulings (client_id, ruled_at, verdict, actor, key, reason, rule, used, allowed, grant_type, lever, effective)
 		VALUES (?, ?, ?, ?, ?, ?, '', 0, 0, '', ?, ?)

@@ -142,7 +142,7 @@ func judge(ctx context.Context, tx *sql.Tx, r request, s standing) (oauth.Tally,
 }
 
 // levelOf is the column told of a verdict.
-func levelOf(v oauth.IssuanceVerdict) int64 {
+func levelOf(v oauth.Verdict) int64 {
 	switch v {
 	case oauth.VerdictNotice:
 		return 1

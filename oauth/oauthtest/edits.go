@@ -25,7 +25,7 @@ func (b *bench) actions(userID int64) (actions []oauth.Action) {
 
 // Decide has an operator decide on a client as it was requested.
 func (b *bench) Decide(ctx context.Context, id string, to oauth.Status, reason string, changes ...oauth.Change) error {
-	return b.Review(ctx, oauth.Verdict{ClientID: id, Approve: to == oauth.Active, Reason: reason, Pending: changes})
+	return b.Review(ctx, oauth.Review{ClientID: id, Approve: to == oauth.Active, Reason: reason, Pending: changes})
 }
 
 // about is a change about an owner's client.
@@ -134,7 +134,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			held := rewritten(c)
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 			c.Edition = 1
-			v := oauth.Verdict{ClientID: c.ID, Edition: 1, Approve: true, Pending: []oauth.Change{about(c, "wrong")}, Held: []oauth.Change{about(c, "right")}}
+			v := oauth.Review{ClientID: c.ID, Edition: 1, Approve: true, Pending: []oauth.Change{about(c, "wrong")}, Held: []oauth.Change{about(c, "right")}}
 			for _, edition := range []int64{0, 2} {
 				other := v
 				other.Edition = edition
@@ -151,7 +151,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			held := rewritten(c)
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 			c.Edition = 1
-			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: 1, Held: []oauth.Change{about(c, "rejected")}}))
+			require.NoError(t, b.Review(t.Context(), oauth.Review{ClientID: c.ID, Edition: 1, Held: []oauth.Change{about(c, "rejected")}}))
 			c.Edition = 2
 			b.hasClient(c)
 			_, err := b.HeldEdit(t.Context(), c.ID)
@@ -165,7 +165,7 @@ func edits() map[string]func(*testing.T, *bench) {
 				require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 				read, err := b.Client(t.Context(), c.ID)
 				require.NoError(t, err)
-				require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: read.Edition, Approve: approve}))
+				require.NoError(t, b.Review(t.Context(), oauth.Review{ClientID: c.ID, Edition: read.Edition, Approve: approve}))
 				decided, err := b.Client(t.Context(), c.ID)
 				require.NoError(t, err)
 				require.ErrorIs(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: read, Now: start()}), oauth.ErrNotFound)
@@ -179,7 +179,7 @@ func edits() map[string]func(*testing.T, *bench) {
 				require.NoError(t, b.AddClient(t.Context(), c))
 				require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Now: start()}))
 				require.ErrorIs(t, b.Decide(t.Context(), c.ID, oauth.Active, ""), oauth.ErrNotFound, "it is not what was requested")
-				v := oauth.Verdict{ClientID: c.ID, Approve: approve, Pending: []oauth.Change{about(c, "right")}, Held: []oauth.Change{about(c, "wrong")}}
+				v := oauth.Review{ClientID: c.ID, Approve: approve, Pending: []oauth.Change{about(c, "right")}, Held: []oauth.Change{about(c, "wrong")}}
 				require.ErrorIs(t, b.Review(t.Context(), v), oauth.ErrNotFound)
 				v.Edition = 1
 				require.NoError(t, b.Review(t.Context(), v))
@@ -196,7 +196,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			require.NoError(t, b.UpdateClient(t.Context(), oauth.ClientUpdate{Client: c, Held: &held, Now: start()}))
 			c.Edition = 1
 			b.hasClient(c)
-			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: 1, Approve: true}))
+			require.NoError(t, b.Review(t.Context(), oauth.Review{ClientID: c.ID, Edition: 1, Approve: true}))
 			c.Public, c.Secrets, c.Edition = true, nil, 2
 			b.hasClient(c)
 		},
@@ -223,7 +223,7 @@ func edits() map[string]func(*testing.T, *bench) {
 			c.Edition++
 			has(first)
 			has(second)
-			require.NoError(t, b.Review(t.Context(), oauth.Verdict{ClientID: c.ID, Edition: c.Edition, Approve: true}))
+			require.NoError(t, b.Review(t.Context(), oauth.Review{ClientID: c.ID, Edition: c.Edition, Approve: true}))
 			c.Logo, c.Edition = held.Logo, c.Edition+1
 			b.hasClient(c)
 			hasNot(first)

@@ -72,7 +72,7 @@ func (b *bench) status(c oauth.Client, want oauth.Status) {
 	require.Equal(b.t, want, got.Status)
 }
 
-func (b *bench) verdicts(c oauth.Client) (all []oauth.IssuanceVerdict) {
+func (b *bench) verdicts(c oauth.Client) (all []oauth.Verdict) {
 	b.t.Helper()
 	for _, r := range b.history(c) {
 		all = append(all, r.Verdict)
@@ -417,7 +417,7 @@ func switches() map[string]func(*testing.T, *bench) {
 				require.Equal(t, i, tally.Hour.Used)
 			}
 			b.status(c, oauth.Active)
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictShadow}, b.verdicts(c), "once each")
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictShadow}, b.verdicts(c), "once each")
 			of := map[string]int{}
 			for _, minute := range b.minutes(c, noon()) {
 				of[minute.Outcome] += minute.Tokens
@@ -511,7 +511,7 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.EqualValues(t, 5, outcomes[oauth.Issued].Load())
 			require.EqualValues(t, 1, outcomes[oauth.SwitchedOff].Load())
 			require.EqualValues(t, 34, outcomes[oauth.AlreadyOff].Load())
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, b.verdicts(c))
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, b.verdicts(c))
 		},
 	}
 }
@@ -523,7 +523,7 @@ func (b *bench) deletes(c oauth.Client) {
 }
 
 func episodes() map[string]func(*testing.T, *bench) {
-	told := func(b *bench, c oauth.Client, at time.Time) oauth.IssuanceVerdict {
+	told := func(b *bench, c oauth.Client, at time.Time) oauth.Verdict {
 		_, tally := b.asks(c, at, meter())
 		if !tally.News {
 			return ""
@@ -533,11 +533,11 @@ func episodes() map[string]func(*testing.T, *bench) {
 	return map[string]func(*testing.T, *bench){
 		"tell each verdict once": func(t *testing.T, b *bench) {
 			c := b.client()
-			var news []oauth.IssuanceVerdict
+			var news []oauth.Verdict
 			for range 6 {
 				news = append(news, told(b, c, noon()))
 			}
-			require.Equal(t, []oauth.IssuanceVerdict{"", "", oauth.VerdictNotice, "", oauth.VerdictWarning, oauth.VerdictSwitchOff}, news)
+			require.Equal(t, []oauth.Verdict{"", "", oauth.VerdictNotice, "", oauth.VerdictWarning, oauth.VerdictSwitchOff}, news)
 			history := b.history(c)
 			require.Len(t, history, 3)
 			require.Equal(t, 2, history[0].Used)
@@ -549,15 +549,15 @@ func episodes() map[string]func(*testing.T, *bench) {
 			for day := range 5 {
 				b.wastes(c, 3, noon().Add(time.Duration(day)*23*time.Hour))
 			}
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice}, b.verdicts(c))
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice}, b.verdicts(c))
 		},
 		"end with a day without waste": func(t *testing.T, b *bench) {
 			c := b.client()
 			b.wastes(c, 3, noon())
 			b.wastes(c, 3, noon().Add(23*time.Hour))
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice}, b.verdicts(c))
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice}, b.verdicts(c))
 			b.wastes(c, 3, noon().Add(48*time.Hour))
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictNotice}, b.verdicts(c))
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictNotice}, b.verdicts(c))
 		},
 		"end with a reactivation, and counting begins anew": func(t *testing.T, b *bench) {
 			c := b.client()
@@ -574,7 +574,7 @@ func episodes() map[string]func(*testing.T, *bench) {
 			}
 			_, tally := b.asks(c, noon(), meter())
 			require.Equal(t, oauth.SwitchedOff, tally.Outcome)
-			require.Equal(t, []oauth.IssuanceVerdict{
+			require.Equal(t, []oauth.Verdict{
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff, oauth.VerdictReactivation,
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff,
 			}, b.verdicts(c), "the record stays")

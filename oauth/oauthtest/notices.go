@@ -22,8 +22,8 @@ func (b *bench) due(channel oauth.Channel, now time.Time, limit int) []oauth.Not
 	return due
 }
 
-func verdictsOf(notices []oauth.Notice) []oauth.IssuanceVerdict {
-	var all []oauth.IssuanceVerdict
+func verdictsOf(notices []oauth.Notice) []oauth.Verdict {
+	var all []oauth.Verdict
 	for _, n := range notices {
 		all = append(all, n.Verdict)
 	}
@@ -46,7 +46,7 @@ func notices() map[string]func(*testing.T, *bench) {
 			c := b.switchedOff(noon())
 			for _, channel := range []oauth.Channel{oauth.ChannelMail, oauth.ChannelWebhook} {
 				due := b.due(channel, noon(), 10)
-				require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, verdictsOf(due))
+				require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, verdictsOf(due))
 				history := b.history(c)
 				for i, n := range due {
 					require.Equal(t, oauth.Notice{Ruling: history[i], Channel: channel, Attempts: 1}, n)
@@ -64,9 +64,9 @@ func notices() map[string]func(*testing.T, *bench) {
 			_, err := b.SwitchOff(t.Context(), intervenes(c, "", noon()))
 			require.NoError(t, err)
 			b.reactivates(c, noon())
-			owners := []oauth.IssuanceVerdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}
+			owners := []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}
 			require.Equal(t, owners, verdictsOf(b.due(oauth.ChannelMail, noon(), 10)))
-			operators := []oauth.IssuanceVerdict{
+			operators := []oauth.Verdict{
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictShadow, oauth.VerdictSwitchOff, oauth.VerdictReactivation,
 			}
 			require.Equal(t, operators, verdictsOf(b.due(oauth.ChannelWebhook, noon(), 10)))
@@ -87,7 +87,7 @@ func notices() map[string]func(*testing.T, *bench) {
 			b.switchedOff(noon())
 			require.Len(t, b.due(oauth.ChannelMail, noon(), 2), 2)
 			third := b.due(oauth.ChannelMail, noon().Add(time.Second), 2)
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictSwitchOff}, verdictsOf(third))
+			require.Equal(t, []oauth.Verdict{oauth.VerdictSwitchOff}, verdictsOf(third))
 			require.Empty(t, b.due(oauth.ChannelMail, noon().Add(noticeLease-time.Microsecond), 2))
 			again := b.due(oauth.ChannelMail, noon().Add(noticeLease), 10)
 			require.Len(t, again, 2)
@@ -102,7 +102,7 @@ func notices() map[string]func(*testing.T, *bench) {
 			require.NoError(t, b.NoticeLater(t.Context(), due[2].ID, oauth.ChannelMail, noon().Add(time.Hour)))
 			require.Empty(t, b.due(oauth.ChannelMail, noon().Add(time.Hour-time.Microsecond), 10))
 			later := b.due(oauth.ChannelMail, noon().Add(time.Hour), 10)
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictSwitchOff}, verdictsOf(later))
+			require.Equal(t, []oauth.Verdict{oauth.VerdictSwitchOff}, verdictsOf(later))
 			require.Equal(t, 2, later[0].Attempts)
 			require.Empty(t, b.due(oauth.ChannelMail, noon().Add(24*time.Hour), 10)[1:])
 			require.Len(t, b.due(oauth.ChannelWebhook, noon(), 10), 3, "the other channel has its own")
@@ -143,7 +143,7 @@ func notices() map[string]func(*testing.T, *bench) {
 			_, err = b.Link(t.Context(), link.Hash)
 			require.ErrorIs(t, err, oauth.ErrNotFound)
 			again := b.due(oauth.ChannelMail, noon().Add(noticeLease), 10)
-			require.Equal(t, []oauth.IssuanceVerdict{oauth.VerdictSwitchOff}, verdictsOf(again), "by which it is off")
+			require.Equal(t, []oauth.Verdict{oauth.VerdictSwitchOff}, verdictsOf(again), "by which it is off")
 		},
 	}
 }

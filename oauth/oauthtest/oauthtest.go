@@ -432,7 +432,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 				"UpdateClient":  func() error { return b.UpdateClient(ctx, oauth.ClientUpdate{Client: pending}) },
 				"HeldEdit":      func() error { return second(b.HeldEdit(ctx, pending.ID)) },
 				"HeldEdits":     func() error { return second(b.HeldEdits(ctx, "", 1)) },
-				"Review":        func() error { return b.Review(ctx, oauth.Verdict{ClientID: pending.ID, Approve: true}) },
+				"Review":        func() error { return b.Review(ctx, oauth.Review{ClientID: pending.ID, Approve: true}) },
 				"DeleteClient":  func() error { return b.DeleteClient(ctx, pending.ID, start(), oauth.Change{}) },
 				"Logo":          func() error { return second(b.Logo(ctx, pending.ID, b.hash())) },
 				"AddDeviceCode": func() error { return b.AddDeviceCode(ctx, b.newDeviceCode(pending), 1) },

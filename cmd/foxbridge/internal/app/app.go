@@ -24,6 +24,7 @@ import (
 	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/mqtt"
 	"github.com/foxbridge/foxbridge/mqtt/broker"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // Options are what a process hands to an App. Logger and Registry are required.
@@ -304,8 +305,11 @@ func (a *App) startLink(ctx context.Context) error {
 
 // mayUse reports whether an account is there and not disabled.
 func (a *App) mayUse(ctx context.Context, userID int64) (bool, error) {
-	users, err := a.record.OAuth.Users(ctx, userID-1, 1)
-	return len(users) == 1 && users[0].ID == userID && users[0].DisabledAt.IsZero(), err
+	u, err := a.record.OAuth.User(ctx, userID)
+	if errors.Is(err, oauth.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && u.DisabledAt.IsZero(), err
 }
 
 // startScenarios lets scenarios run by themselves. They stop before the link does.

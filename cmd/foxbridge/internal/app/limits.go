@@ -119,17 +119,7 @@ func (l *limits) peek(ctx context.Context, p limit.Policy, key string) limit.Sta
 
 // Keys of callers.
 
-func (l *limits) addressKey(r *http.Request) string { return hostKey(l.remote(r)) }
-
-// hostKey is the part of an address that one host cannot choose: of IPv6 the first 64
-// bits (RFC 4291 section 2.5.1).
-func hostKey(a netip.Addr) string {
-	a = a.Unmap()
-	if !a.Is6() {
-		return a.String()
-	}
-	return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
-}
+func (l *limits) addressKey(r *http.Request) string { return oauth.Host(l.remote(r)) }
 
 func actingKey(clientID string, userID int64) string {
 	return clientID + "/" + strconv.FormatInt(userID, 10)
@@ -179,7 +169,7 @@ func (l *limits) Bearer(r *http.Request, a oauth.Access) time.Duration {
 func (l *limits) Admit(ctx context.Context, c oauth.Client, from netip.Addr) time.Duration {
 	key := c.ID
 	if c.Public {
-		key += "/" + hostKey(from)
+		key += "/" + oauth.Host(from)
 	}
 	return l.charge(ctx, l.tokens(c), key)
 }

@@ -47,10 +47,10 @@ type begun func(r *http.Request, e *exchange, header http.Header)
 // answered is told each request that was answered.
 type answered func(route, method string, code int, took time.Duration)
 
-// observed wraps the public listener's handler: it gives each request an id and a bound for its
-// body, turns a panic into an answer, lets begin add to the header of every answer, and
-// when that is written logs one line and tells the observer. The line never holds a query, a header or a body: they
-// carry tokens.
+// observed wraps the public listener's handler: it gives each request an id and a bound
+// for its body, turns a panic into an answer, lets begin add to the header of every
+// answer, and when that is written logs one line and tells the observer. The line never
+// holds a query, a header or a body: they carry tokens.
 func observed(next http.Handler, remote func(*http.Request) string, log *slog.Logger, begin begun, tell answered) http.Handler {
 	next = recovered(next, log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -35,7 +35,7 @@ type ruled struct {
 }
 
 // eventType is what a verdict is called there.
-func eventType(v oauth.IssuanceVerdict) string {
+func eventType(v oauth.Verdict) string {
 	switch v {
 	case oauth.VerdictSwitchOff:
 		return "client.switched_off"

@@ -138,6 +138,6 @@ func (t *Trial) Ask(minute int64, wasteful bool) oauth.Judgement {
 // windows alone.
 func (t *Trial) Warm(minute int64, wasteful int) { t.window.Add(minute, wasteful) }
 
-func rank(v oauth.IssuanceVerdict) int {
-	return slices.Index([]oauth.IssuanceVerdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, v)
+func rank(v oauth.Verdict) int {
+	return slices.Index([]oauth.Verdict{oauth.VerdictFine, oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, v)
 }
