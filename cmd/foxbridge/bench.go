@@ -28,8 +28,8 @@ const (
 	maxBenchCallers = 256
 	maxBenchRounds  = 1000
 	maxBenchTime    = 10 * time.Minute // of all turns of one kind of work: each time that it took is kept
-	benchLarge      = 500 // devices of the home whose list is read
-	benchHomes      = 4   // for each caller: a unit may say 100 things a second, and a command makes it say two
+	benchLarge      = 500              // devices of the home whose list is read
+	benchHomes      = 4                // for each caller: a unit may say 100 things a second, and a command makes it say two
 )
 
 func benchCommand(p process) *cobra.Command {
