@@ -223,18 +223,18 @@ func (c *chrome) lookAtTheHeader(t testing.TB) {
 	t.Helper()
 	for _, language := range []string{"fr", "en"} { // what follows is in English
 		c.press(t, "footer button[value="+language+"]")
-		for _, width := range []int64{320, 390, 768, 992, 1280} {
+		for _, width := range []int64{320, 390, 768, 1152, 1280} {
 			c.do(t, chromedp.EmulateViewport(width, 740))
 			name := fmt.Sprintf("header.%s.%d", language, width)
 			require.LessOrEqual(t, ask(t, c, chromedp.Evaluate[float64]("document.querySelector('header').getBoundingClientRect().height")), 62.0, name)
 			require.LessOrEqual(t, ask(t, c, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")), width, name)
-			if width < 992 {
+			if width < 1152 {
 				c.do(t, chromedp.Click(chromedp.CSS(".menu > summary")))
 			}
 			require.True(t, ask(t, c, chromedp.Evaluate[bool]("[...document.querySelectorAll('header nav a, header .person button')].every(e => e.checkVisibility())")), name)
 			c.keep(t, name)
 			c.checkAccessible(t, name)
-			if width < 992 {
+			if width < 1152 {
 				c.do(t, chromedp.Click(chromedp.CSS(".menu > summary")))
 			}
 		}
