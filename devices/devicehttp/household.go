@@ -568,8 +568,8 @@ func (h *Household) switchScenario(v visit) error {
 	i := slices.IndexFunc(rows, func(row devices.Row) bool {
 		return row.Action == devices.SwitchScenario && row.Operation == form.Get(fieldAnswer)
 	})
-	id, err := strconv.ParseInt(form.Get(fieldScenario), 10, 64)
-	if i < 0 || err != nil {
+	id, malformed := strconv.ParseInt(form.Get(fieldScenario), 10, 64)
+	if i < 0 || malformed != nil {
 		v.site.Error(v.w, v.r, http.StatusBadRequest, "")
 		return nil
 	}
