@@ -564,17 +564,26 @@ func (h *Household) switchScenario(v visit) error {
 	if err != nil {
 		return err
 	}
+	id, row, ok := switching(form)
+	if !ok {
+		v.site.Error(v.w, v.r, http.StatusBadRequest, "")
+		return nil
+	}
+	if err := h.service.SwitchScenario(v.r.Context(), callerOf(v.by), row, v.home.ID, id); err != nil {
+		return err
+	}
+	return v.redirect(v.path()+"#scenarios", "household."+row.Operation+"d")
+}
+
+// switching reads which scenario is to be switched, and how.
+func switching(form *web.Form) (id int64, row devices.Row, ok bool) {
 	rows := devices.Catalogue()
 	i := slices.IndexFunc(rows, func(row devices.Row) bool {
 		return row.Action == devices.SwitchScenario && row.Operation == form.Get(fieldAnswer)
 	})
-	id, malformed := strconv.ParseInt(form.Get(fieldScenario), 10, 64)
-	if i < 0 || malformed != nil {
-		v.site.Error(v.w, v.r, http.StatusBadRequest, "")
-		return nil
+	id, err := strconv.ParseInt(form.Get(fieldScenario), 10, 64)
+	if i < 0 || err != nil {
+		return 0, devices.Row{}, false
 	}
-	if err := h.service.SwitchScenario(v.r.Context(), callerOf(v.by), rows[i], v.home.ID, id); err != nil {
-		return err
-	}
-	return v.redirect(v.path()+"#scenarios", "household."+rows[i].Operation+"d")
+	return id, rows[i], true
 }

@@ -260,7 +260,9 @@ func testUninvite(t *testing.T, b *bench) {
 		email  string
 		now    time.Time
 	}{
-		{ben.SecretHash, "ann@example.org", noon}, {[32]byte{9}, "ben@example.org", noon}, {ben.SecretHash, "ben\x00@example.org", noon},
+		{ben.SecretHash, "ann@example.org", noon},
+		{[32]byte{9}, "ben@example.org", noon},
+		{ben.SecretHash, "ben\x00@example.org", noon},
 		{ben.SecretHash, "ben@example.org", ben.ExpiresAt},
 	} {
 		_, _, err := h.Invited(t.Context(), none.secret, none.email, none.now)
