@@ -74,7 +74,7 @@ func TestAppPasswordsThatAreNotMade(t *testing.T) {
 	b := s.aliceAtHome(t)
 	path := "/dev/apps/" + s.client.ID
 	f := b.get(path).form(path + "/password")
-	for name, says := range map[string]string{"": "at most 100 characters", strings.Repeat("x", 101): "at most 100 characters", "a\nb": "at most 100 characters"} {
+	for name, says := range map[string]string{"": "at most 100 characters", strings.Repeat("x", 101): "at most 100 characters", "a\nb": "at most 100 characters", "a\u200db": "none of them invisible"} {
 		f.Set("name", name)
 		v := b.post(path+"/password", f)
 		require.Equal(t, http.StatusUnprocessableEntity, v.status)
@@ -216,7 +216,9 @@ func TestSignUpsThatAreRefused(t *testing.T) {
 	}{
 		"no name":               {"name", " ", 422, "Enter a name"},
 		"a name of two lines":   {"name", "a\nb", 422, "Enter a name"},
-		"no address":            {"username", "carol", 422, "Enter an e-mail address."},
+		"no address":            {"username", "carol", 422, "Enter an e-mail address"},
+		"an address that looks": {"username", "аlice@example.org", 422, "without accents or letters of other scripts"}, // а is Cyrillic
+		"a name read backwards": {"name", "\u202eecilA", 422, "none of them invisible"},
 		"an address in use":     {"username", " ALICE@example.org", 409, "There is an account with this e-mail address already."},
 		"two that differ":       {"again", newPassword + "x", 422, "not the same"},
 		"no token of the form":  {"form_token", "", 403, ""},

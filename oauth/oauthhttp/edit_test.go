@@ -103,7 +103,7 @@ func TestAPersonalApplicationIsRenamed(t *testing.T) {
 	require.Equal(t, "Heating", b.get("/dev/apps/"+s.client.ID).heading())
 	v := b.edits(s.client.ID, func(f url.Values) { f.Set("name", " ") })
 	require.Equal(t, http.StatusUnprocessableEntity, v.status)
-	require.Contains(t, v.faults(), "Enter a name of at most 100 characters.")
+	require.Contains(t, v.faults(), "Enter a name of at most 100 characters, none of them invisible.")
 }
 
 func TestEditsOnThePageThatAreRefused(t *testing.T) {
@@ -116,9 +116,9 @@ func TestEditsOnThePageThatAreRefused(t *testing.T) {
 		change func(url.Values)
 		fault  string
 	}{
-		"name":         {func(f url.Values) { f.Set("name", "") }, "Enter a name of at most 100 characters."},
-		"description":  {func(f url.Values) { f.Set("description", strings.Repeat("a", 501)) }, "Shorten the description to 500 characters."},
-		"home page":    {func(f url.Values) { f.Set("home_page", "javascript:alert(1)") }, "Enter an address that begins with https://."},
+		"name":         {func(f url.Values) { f.Set("name", "") }, "Enter a name of at most 100 characters, none of them invisible."},
+		"description":  {func(f url.Values) { f.Set("description", strings.Repeat("a", 501)) }, "Shorten the description to 500 characters, none of them invisible."},
+		"home page":    {func(f url.Values) { f.Set("home_page", "javascript:alert(1)") }, "Enter an address that begins with https://"},
 		"redirect URI": {func(f url.Values) { f.Set("redirect_uris", "https://app.example/#x") }, "Enter 1 to 10 addresses."},
 		"scope":        {func(f url.Values) { f.Del("scope") }, "Tick at least one thing."},
 		"both":         {func(f url.Values) { f.Set("legacy", "yes"); f.Set("require_pkce", "yes") }, "Untick one of the two."},
