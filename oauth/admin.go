@@ -44,12 +44,16 @@ func (s *Service) AddUser(ctx context.Context, email, name, password string) (Us
 	return s.addUser(ctx, user, password, "")
 }
 
-// newUser checks what a person enters who is to have an account.
+// newUser checks what a person enters who is to have an account. The email has ASCII
+// characters alone: others look like them, and pass for the address of somebody else.
 func (s *Service) newUser(email, name, password string) (User, error) {
 	user := User{CreatedAt: s.now()}
 	var ok bool
 	if user.Email, ok = NormalizeEmail(email); !ok {
 		return User{}, &FieldError{Field: "email", Problem: "is not an e-mail address"}
+	}
+	if strings.ContainsFunc(user.Email, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return User{}, &FieldError{Field: "email", Problem: "holds a character other than ASCII, which may look like another one"}
 	}
 	var err error
 	if user.Name, err = checkName(name); err != nil {
@@ -170,7 +174,7 @@ func (s *Service) checkCommercial(r *CommercialRequest) error {
 	}
 	r.Name = name
 	if !isDescription(r.Description) {
-		wrong = append(wrong, &FieldError{Field: "description", Problem: "is not text of at most 500 characters"})
+		wrong = append(wrong, &FieldError{Field: "description", Problem: "is not text of at most 500 characters, none of them invisible"})
 	}
 	if r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")) {
 		wrong = append(wrong, &FieldError{Field: "home page", Problem: "is not an https address"})
@@ -208,13 +212,19 @@ func checkRedirectURIs(uris []string) []*FieldError {
 	return wrong
 }
 
-// isDescription reports whether s is text of at most 500 characters, of several lines
-// perhaps.
+// isDescription reports whether s is text of at most 500 characters, none of them
+// invisible, of several lines perhaps.
 func isDescription(s string) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= descriptionMax && !strings.ContainsFunc(s, isForbidden)
 }
 
-func isForbidden(r rune) bool { return unicode.IsControl(r) && r != '\n' }
+func isForbidden(r rune) bool { return (unicode.IsControl(r) || isInvisible(r)) && r != '\n' }
+
+// isInvisible reports whether r is a character that nobody sees: by it, what people read
+// can pass for something else, or run in another order than it is stored.
+func isInvisible(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point)
+}
 
 // AddSecret gives an application a second client_secret, so that it can change over
 // without an outage. One that has two, has none by its nature, or is not there, is a
@@ -310,7 +320,7 @@ func (s *Service) Clients(ctx context.Context, after string, limit int) ([]Clien
 }
 
 // checkName gives a name without surrounding space: 1 to 100 characters, none of
-// them a control character.
+// them a control character or invisible.
 func checkName(name string) (string, error) {
 	name = strings.TrimSpace(name)
 	switch {
@@ -322,6 +332,8 @@ func checkName(name string) (string, error) {
 		return "", &FieldError{Field: "name", Problem: "has more than 100 characters"}
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "", &FieldError{Field: "name", Problem: "holds a control character"}
+	case strings.ContainsFunc(name, isInvisible):
+		return "", &FieldError{Field: "name", Problem: "holds an invisible character"}
 	}
 	return name, nil
 }

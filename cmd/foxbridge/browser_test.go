@@ -133,7 +133,12 @@ func TestBrowserMyApplications(t *testing.T) {
 	// Its page: a second secret, an end to the first, and a token to try with.
 	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)
 	c.look(t, "application")
-	c.press(t, fmt.Sprintf("form[action='/dev/apps/%s/secret'] button", made.ClientID))
+	add := fmt.Sprintf("form[action='/dev/apps/%s/secret'] button", made.ClientID)
+	c.press(t, add)
+	require.Contains(t, c.read(t, "#errors"), "Enter your password.")
+	c.look(t, "application-secret-refused")
+	c.enterInto(t, "#secret-password", e.password)
+	c.press(t, add)
 	second := application{ClientID: made.ClientID, ClientSecret: c.read(t, "#client-secret")}
 	require.NotEmpty(t, passwordGrant(t, bridge, second, e.username, e.password))
 	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)

@@ -161,7 +161,12 @@ func (c *chrome) tick(t testing.TB, name string, values ...string) {
 // enter types into a field, in place of what is there.
 func (c *chrome) enter(t testing.TB, name, value string) {
 	t.Helper()
-	field := fmt.Sprintf("[name=%q]", name)
+	c.enterInto(t, fmt.Sprintf("[name=%q]", name), value)
+}
+
+// enterInto is enter for a page of several forms.
+func (c *chrome) enterInto(t testing.TB, field, value string) {
+	t.Helper()
 	emptied := chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).value = ''", field))
 	c.do(t, emptied, chromedp.SendKeys(chromedp.CSS(field), value))
 }

@@ -256,17 +256,20 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) +
 // appPage is the data of the page of one application.
 type appPage struct {
 	appView
-	Scopes                              []web.Option
-	HasSecrets, CanAdd, CanRemove       bool
-	AddToken, RemoveToken, GetTokenForm string
-	Form                                *web.Form // that gets a token
-	Personal                            bool
-	Passwords                           appPasswordsSection // of a personal one
-	Email                               string
-	Issuance                            *issuanceView
-	CanEdit                             bool
-	Waiting                             *waiting // nil: nothing waits for an operator
+	Scopes                        []web.Option
+	HasSecrets, CanAdd, CanRemove bool
+	Secret                        confirmForm // that adds one
+	RemoveToken                   string
+	GetToken                      confirmForm
+	Personal                      bool
+	Passwords                     appPasswordsSection // of a personal one
+	Issuance                      *issuanceView
+	CanEdit                       bool
+	Waiting                       *waiting // nil: nothing waits for an operator
 }
+
+// appForms are the forms of that page that were sent and come back; nil: it is empty.
+type appForms struct{ token, appPassword, secret *web.Form }
 
 // own finds the application that the path names, if it is the person's own. Any other
 // is answered as one that does not exist.
@@ -284,16 +287,17 @@ func (p *Pages) app(w http.ResponseWriter, r *http.Request, v visitor) error {
 	if answered || err != nil {
 		return err
 	}
-	p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
+	p.renderApp(w, r, v, http.StatusOK, c, appForms{})
 	return nil
 }
 
-func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) {
-	p.renderAppWith(w, r, v, status, c, form, new(web.Form))
-}
-
-// renderAppWith is renderApp with what is wrong with a new app password.
-func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form, appPassword *web.Form) {
+func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, forms appForms) {
+	for _, form := range []**web.Form{&forms.token, &forms.appPassword, &forms.secret} {
+		if *form == nil {
+			*form = new(web.Form)
+		}
+	}
+	forms.secret.ID = "secret"
 	_, held, err := p.service.Edited(r.Context(), v.user.ID, c.ID)
 	if err != nil {
 		p.fail(w, r, err)
@@ -301,7 +305,7 @@ func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor,
 	}
 	var passwords appPasswordsSection
 	if c.Kind == oauth.Personal {
-		if passwords, err = p.appPasswordsSection(w, r, v, c, appPassword); err != nil {
+		if passwords, err = p.appPasswordsSection(w, r, v, c, forms.appPassword); err != nil {
 			p.fail(w, r, err)
 			return
 		}
@@ -315,21 +319,30 @@ func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor,
 		Passwords: passwords,
 		appView:   newAppView(c), Scopes: p.scopeOptions(c.Scope),
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
-		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
-		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email, Issuance: issuance,
+		Secret: p.confirmForm(w, r, v, formAddSecret, forms.secret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
+		GetToken: p.confirmForm(w, r, v, formToken, forms.token), Personal: c.Kind == oauth.Personal, Issuance: issuance,
 		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
 }
 
 func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) error {
-	if _, err := p.web.PostedForm(w, r, formAddSecret); err != nil {
+	form, err := p.web.PostedForm(w, r, formAddSecret, fieldPassword)
+	if err != nil {
 		return err
 	}
 	c, answered, err := p.own(w, r, v)
 	if answered || err != nil {
 		return err
 	}
-	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID, p.address(r))
+	if wantsPassword(form); !form.Valid() {
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, appForms{secret: form})
+		return nil
+	}
+	secret, err := p.service.AddOwnSecret(r.Context(), p.confirmation(r, v, form), c.ID)
+	if status := p.confirmRefused(w, r, form, err); status != 0 {
+		p.renderApp(w, r, v, status, c, appForms{secret: form})
+		return nil
+	}
 	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
 		p.log.InfoContext(r.Context(), "secret not added", "client_id", c.ID, "err", wrong)
 		p.web.Error(w, r, http.StatusConflict, "apps.secret.full")
@@ -399,7 +412,7 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	}
 	if form.Get(fieldPassword) == "" {
 		form.Reject(fieldPassword, "apps.password.missing")
-		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, appForms{token: form})
 		return nil
 	}
 	tokens, err := p.service.OwnToken(r.Context(), v.user, c.ID, form.Get(fieldPassword), p.address(r))
@@ -421,5 +434,5 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 
 func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
 	status := p.passwordRefused(w, r, form, fieldPassword, "apps.password.wrong", refusal)
-	p.renderApp(w, r, v, status, c, form)
+	p.renderApp(w, r, v, status, c, appForms{token: form})
 }

@@ -254,7 +254,7 @@ func TestASecretIsChangedWithoutAnOutage(t *testing.T) {
 	require.Empty(t, v.all("form", "action", path+"/secret/remove"), "the only one stays")
 	require.True(t, works(s.secret))
 	s.Advance(time.Hour)
-	add := v.form(path + "/secret")
+	add := b.addingSecret(path, password)
 	second := b.post(path+"/secret", add).copied("client-secret")
 	require.True(t, works(s.secret) && works(second))
 	require.Equal(t, http.StatusConflict, b.post(path+"/secret", add).status, "there is no third")
@@ -274,7 +274,7 @@ func TestASecretIsChangedWithoutAnOutage(t *testing.T) {
 	require.Equal(t, http.StatusConflict, v.status)
 	require.Contains(t, v.text(), "it is gone already, or it is the last one")
 
-	third := b.post(path+"/secret", b.get(path).form(path+"/secret")).copied("client-secret")
+	third := b.post(path+"/secret", b.addingSecret(path, password)).copied("client-secret")
 	require.True(t, works(second) && works(third))
 	for _, id := range []string{remove.Get("secret"), "", "x", "99999999999999999999"} {
 		remove.Set("secret", id)
@@ -352,7 +352,7 @@ func TestAnApplicationOfSomebodyElseIsNotThere(t *testing.T) {
 	require.NoError(t, err)
 	bob := s.bobAtHome(t)
 	own := bob.create("Bob's").copied("client-id")
-	bob.post("/dev/apps/"+own+"/secret", bob.get("/dev/apps/"+own).form("/dev/apps/"+own+"/secret"))
+	bob.post("/dev/apps/"+own+"/secret", bob.addingSecret("/dev/apps/"+own, bobPassword)).copied("client-secret")
 	page := bob.get("/dev/apps/" + own)
 	for _, id := range []string{client.ID, "0123456789abcdef0123456789abcdef", "unknown"} {
 		path := "/dev/apps/" + id
@@ -361,7 +361,7 @@ func TestAnApplicationOfSomebodyElseIsNotThere(t *testing.T) {
 		get := page.form("/dev/apps/" + own + "/token")
 		get.Set("password", bobPassword)
 		// The token of one form holds for the forms of that kind of all applications.
-		add := url.Values{"form_token": {formToken(t, bob)}}
+		add := url.Values{"form_token": {formToken(t, bob)}, "password": {bobPassword}}
 		answers := []*view{bob.get(path), bob.post(path+"/secret", add), bob.post(path+"/secret/remove", remove), bob.post(path+"/token", get)}
 		for _, v := range answers {
 			require.Equal(t, http.StatusNotFound, v.status, id)
