@@ -61,6 +61,7 @@ func newChrome(t testing.TB, more ...chromedp.ExecAllocatorOption) *chrome {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)),
 		chromedp.NoSandbox, // it sees our own pages only, and may run as root in a container
 		chromedp.Flag("lang", "en-US"), chromedp.Flag("disable-gpu", true))
+	options = append(options, newProxy(t).forChromium()...)
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(cancel)
 	c := &chrome{console: &transcript{}, shots: os.Getenv(screenshotsVariable), axe: axeSource(t)}
