@@ -7,6 +7,7 @@ package apitest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -130,6 +131,10 @@ type Exchange struct {
 // nothing to do with the API, such as those with a page, pass.
 func (c *Checker) Check(e Exchange) error {
 	r := e.Request
+	e, err := unpacked(e)
+	if err != nil {
+		return c.fault(e, err)
+	}
 	if r.Method == http.MethodOptions && e.Status == http.StatusNoContent {
 		return nil // a browser's question ahead of a call
 	}
@@ -153,11 +158,29 @@ func (c *Checker) Check(e Exchange) error {
 		c.noteGiven(e, route)
 		return nil
 	}
-	err = fmt.Errorf("%s %s answered with %d %.300q: %w", r.Method, r.URL.Path, e.Status, e.Body, err)
+	return c.fault(e, err)
+}
+
+// fault keeps what is wrong with an exchange.
+func (c *Checker) fault(e Exchange, err error) error {
+	err = fmt.Errorf("%s %s answered with %d %.300q: %w", e.Request.Method, e.Request.URL.Path, e.Status, e.Body, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wrong = append(c.wrong, err)
 	return err
+}
+
+// unpacked is an exchange with an answer that is not compressed.
+func unpacked(e Exchange) (Exchange, error) {
+	if e.Header.Get("Content-Encoding") != "gzip" || len(e.Body) == 0 {
+		return e, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(e.Body))
+	if err != nil {
+		return e, err
+	}
+	e.Body, err = io.ReadAll(z)
+	return e, err
 }
 
 // isAPI reports whether everything at a path is for programs.
@@ -373,7 +396,7 @@ func describedHeaders(e Exchange, described *openapi3.Response, media string) er
 // isCommon reports whether a header is one that any answer of HTTP may have.
 func isCommon(name string) bool {
 	return strings.HasPrefix(name, "Access-Control-") || slices.Contains([]string{
-		"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
+		"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
 		"Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options",
 	}, name)
 }
