@@ -39,12 +39,10 @@ func TestEveryDescribedAnswerIsGiven(t *testing.T) {
 			change func(*config.Config)
 			live   func(*villa)
 		}{
-			"as it should be":       {nil, (*villa).liveWell},
+			"until its end":         {nil, (*villa).live},
 			"with a silent unit":    {func(c *config.Config) { c.CommandWait = time.Millisecond }, (*villa).liveUnheard},
 			"with hardly a request": {func(c *config.Config) { c.LimitAPI, c.LimitAddress, c.LimitTokenPersonal = 1, 1, 1 }, (*villa).liveThrottled},
 			"with hardly a command": {func(c *config.Config) { c.LimitCommands, c.LimitAlarm = 1, 1 }, (*villa).liveOnABudget},
-			"that is stopping":      {nil, (*villa).liveInHaste},
-			"without its database":  {nil, (*villa).liveWithoutRecord},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -83,14 +81,13 @@ type villa struct {
 
 func newVilla(t *testing.T, checker *apitest.Checker, change func(*config.Config)) *villa {
 	t.Helper()
-	f := newFront(t, func(c *config.Config) {
+	f := newDescribedFront(t, checker, func(c *config.Config) {
 		c.LimitAPI, c.LimitCommands, c.LimitAlarm, c.LimitTokenPersonal, c.LimitTokenCommercial, c.LimitAddress = 0, 0, 0, 0, 0, 0
 		c.LaneDepth = 1
 		if change != nil {
 			change(c)
 		}
 	})
-	f.handler = checker.Handler(t, f.handler)
 	v := &villa{
 		front: f, rows: map[string]devices.Row{}, things: map[devices.Kind]int64{}, groups: map[devices.Kind]int64{},
 		scenarios: map[devices.ScenarioType]int64{}, scoped: map[string]string{}, command: "019a0000-0000-7000-8000-000000000000",
@@ -299,6 +296,13 @@ const (
 	tooLongOne = 65 << 10
 )
 
+// live lives with a bridge that is well, then stopping, then without its database.
+func (v *villa) live() {
+	v.liveWell()
+	v.liveInHaste()
+	v.liveWithoutRecord()
+}
+
 // liveWell asks for everything, rightly and wrongly.
 func (v *villa) liveWell() {
 	v.admit()
@@ -413,6 +417,7 @@ func (v *villa) liveOnABudget() {
 
 // liveInHaste gives every request up.
 func (v *villa) liveInHaste() {
+	v.owner = v.token() // the other has ended
 	given := v.handler
 	v.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())
@@ -420,6 +425,7 @@ func (v *villa) liveInHaste() {
 		given.ServeHTTP(w, r.WithContext(ctx))
 	})
 	v.everything()
+	v.handler = given
 }
 
 // liveWithoutRecord asks for everything of a bridge that can read nothing.
