@@ -97,7 +97,7 @@ func sizeOf(packed []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(io.Discard, z)
+	n, err := io.Copy(io.Discard, z) //nolint:gosec // a file of the binary
 	return int(n), err
 }
 
@@ -119,7 +119,7 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if z, err := gzip.NewReader(bytes.NewReader(a.packed)); err == nil { // it was read before
-		_, _ = io.Copy(w, z)
+		_, _ = io.Copy(w, z) //nolint:gosec // a file of the binary
 	}
 }
 
