@@ -66,6 +66,12 @@ const (
 
 func newFront(t *testing.T, change func(*config.Config)) *front {
 	t.Helper()
+	return newDescribedFront(t, apitest.Shared(t), change)
+}
+
+// newDescribedFront is newFront, held against a description of the API.
+func newDescribedFront(t *testing.T, described *apitest.Checker, change func(*config.Config)) *front {
+	t.Helper()
 	cfg, err := config.Load(pflag.NewFlagSet("", pflag.ContinueOnError), nil)
 	require.NoError(t, err)
 	cfg.DataDir = t.TempDir()
@@ -86,7 +92,7 @@ func newFront(t *testing.T, change func(*config.Config)) *front {
 	require.NoError(t, err)
 	handler, err := publicHandler(cfg, f.record, f.limits, m, now, log)
 	require.NoError(t, err)
-	f.handler = apitest.Shared(t).Handler(t, handler)
+	f.handler = described.Handler(t, handler)
 	f.register()
 	return f
 }
