@@ -67,7 +67,7 @@ func newRoot(p process) *cobra.Command {
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p),
 			siteInviteCommand(p), siteUninviteCommand(p), siteJoinCommand(p), siteMembersCommand(p), siteLeaveCommand(p),
 			group("group", "Devices of a home that are commanded together", groupAddCommand(p), groupListCommand(p), groupRemoveCommand(p)),
-			group("scenario", "Lists of operations", scenarioAddCommand(p), scenarioListCommand(p), scenarioRemoveCommand(p))),
+			group("scenario", "Lists of operations", scenarioAddCommand(p), scenarioListCommand(p), scenarioEnableCommand(p), scenarioDisableCommand(p), scenarioRemoveCommand(p))),
 		group("unit", "HomeControl units, the boxes in the homes", unitAddCommand(p), unitSecretCommand(p), unitListCommand(p)),
 	)
 	wrapUsages(root)
