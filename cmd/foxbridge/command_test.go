@@ -29,7 +29,6 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"nonsense"},
 		{"user", "nonsense"},
 		{"user", "add"},
-		{"user", "add", "a@example.com"},
 		{"user", "add", "a@example.com", "--name", "A", "--password-stdin", "--password-file", "x"},
 		{"user", "passwd"},
 		{"user", "passwd", "a@example.com", "--password-stdin", "--password-file", "x"},
@@ -95,6 +94,7 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 		{"unit", "secret", "0123456789abcdef", "--reset", "--data-dir", dir},
 		{"unit", "secret", "nobody", "--reset", "--data-dir", dir},
 		{"app", "reject", "nobody", "--reason", strings.Repeat("x", 501), "--data-dir", dir},
+		{"user", "add", "a@example.com", "--name", "", "--data-dir", dir},
 		{"app", "add", "--owner", "nobody@example.com", "--name", "A", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "http://a.example.com/", "--data-dir", dir},
@@ -155,6 +155,12 @@ func TestPasswordOfANewPerson(t *testing.T) {
 	code, _, stderr = add("", "made-up@example.com")
 	require.Equal(t, exitFail, code)
 	require.Contains(t, stderr, "taken")
+	code, _, stderr = execute(t, "", "user", "add", "Made-Up@example.com", "--data-dir", dir)
+	require.Equal(t, exitFail, code)
+	require.Equal(t, "foxbridge: email is taken: there is an account with this address already\n", stderr)
+	code, stdout, _ := execute(t, "", "user", "add", "bob.martin@example.com", "--data-dir", dir)
+	require.Equal(t, exitOK, code)
+	require.Regexp(t, `(?m)^name +bob\.martin$`, stdout)
 }
 
 // The field names that programs rely on.
