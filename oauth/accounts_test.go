@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,12 +21,21 @@ func (s *server) appPassword(t testing.TB) string {
 	return password
 }
 
-// actions are those in a person's record, the newest first.
-func (s *server) actions(t testing.TB, u oauth.User) (actions []oauth.Action) {
+// changes are those in a person's record, the newest first, but for the applications
+// that were registered by command, as the tests do it.
+func (s *server) changes(t testing.TB, u oauth.User) []oauth.Change {
 	t.Helper()
 	changes, err := s.Changes(t.Context(), u.ID, 0)
 	require.NoError(t, err)
-	for _, c := range changes {
+	return slices.DeleteFunc(changes, func(c oauth.Change) bool {
+		return c.ActorID == 0 && (c.Action == oauth.ActionAppCreated || c.Action == oauth.ActionAppRequested)
+	})
+}
+
+// actions are those of changes.
+func (s *server) actions(t testing.TB, u oauth.User) (actions []oauth.Action) {
+	t.Helper()
+	for _, c := range s.changes(t, u) {
 		actions = append(actions, c.Action)
 	}
 	return actions
@@ -182,6 +192,20 @@ func TestWhatOutlivesASessionWantsThePassword(t *testing.T) {
 	}
 }
 
+func TestWhatIsRegisteredByCommandIsInTheRecord(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	app, _, err := s.RequestCommercial(t.Context(), s.request())
+	require.NoError(t, err)
+	found, err := s.Changes(t.Context(), s.bob.ID, 0)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	for i, want := range []oauth.Change{{Action: oauth.ActionAppRequested, ClientID: app.ID, Subject: app.Name}, {Action: oauth.ActionAppCreated, ClientID: s.bobClient.ID, Subject: s.bobClient.Name}} {
+		want.ID, want.UserID, want.ClientName, want.At = found[i].ID, s.bob.ID, want.Subject, s.clock.Now()
+		require.Equal(t, want, found[i], "by an operator, from nowhere that it would tell")
+	}
+}
+
 func TestDecisionsAreInTheRecordOfBoth(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -189,10 +213,7 @@ func TestDecisionsAreInTheRecordOfBoth(t *testing.T) {
 	require.NoError(t, err)
 	decision := oauth.Decision{ClientID: app.ID, Reason: "No.", OperatorID: s.alice.ID, Address: home()}
 	require.NoError(t, s.Decide(t.Context(), decision))
-	theirs, err := s.Changes(t.Context(), s.bob.ID, 0)
-	require.NoError(t, err)
-	mine, err := s.Changes(t.Context(), s.alice.ID, 0)
-	require.NoError(t, err)
+	theirs, mine := s.changes(t, s.bob), s.changes(t, s.alice)
 	want := oauth.Change{
 		ID: theirs[0].ID, UserID: s.bob.ID, Action: oauth.ActionAppRejected, ClientID: app.ID, ClientName: app.Name, Subject: app.Name,
 		ActorID: s.alice.ID, At: s.clock.Now(),

@@ -93,7 +93,7 @@ func (s *Service) AddClient(ctx context.Context, ownerEmail, name string) (c Cli
 		return Client{}, "", err
 	}
 	c, secret = s.personal(NewClientID(), owner.ID, name)
-	if err := s.opts.Store.AddClient(ctx, c); err != nil {
+	if err := s.opts.Store.AddClient(ctx, c, s.noted(by{}, c, ActionAppCreated)); err != nil {
 		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
 	}
 	return c, secret, nil
@@ -141,7 +141,7 @@ func (s *Service) RequestCommercial(ctx context.Context, r CommercialRequest) (c
 		return Client{}, "", err
 	}
 	c, secret = s.commercial(NewClientID(), owner.ID, r)
-	if err := s.opts.Store.AddClient(ctx, c); err != nil {
+	if err := s.opts.Store.AddClient(ctx, c, s.noted(by{}, c, ActionAppRequested)); err != nil {
 		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
 	}
 	return c, secret, nil

@@ -99,8 +99,7 @@ func isOut(t testing.TB, code, reason string, in oauth.SignedIn, err error) {
 // factorActions are those in Alice's record, the first one first, but for sign-ins.
 func (s *server) factorActions(t testing.TB) (actions []oauth.Action) {
 	t.Helper()
-	changes, err := s.Changes(t.Context(), s.alice.ID, 0)
-	require.NoError(t, err)
+	changes := s.changes(t, s.alice)
 	for i := range changes {
 		c := changes[len(changes)-1-i]
 		require.Equal(t, s.alice.ID, c.UserID)

@@ -78,7 +78,7 @@ func New(o Options) (http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	sealed, err := newSessions(own.Scheme == "https")
+	sealed, err := newSessions(own)
 	if err != nil {
 		return nil, err
 	}

@@ -437,12 +437,12 @@ func TestCookie(t *testing.T) {
 	require.NoError(t, err)
 	cookies := b.client.Jar.Cookies(address)
 	require.Len(t, cookies, 1)
-	require.Equal(t, "demo-app", cookies[0].Name)
+	require.Equal(t, "demo-app-"+address.Port(), cookies[0].Name)
 	require.NotContains(t, cookies[0].Value, "secret")
 	response, _ := b.do("GET", "/")
 	require.Contains(t, response.Header.Get("Set-Cookie"), "; Path=/; HttpOnly; SameSite=Lax")
 	for _, forged := range []string{"", "x", "!", strings.Repeat("A", 200), cookies[0].Value[1:], cookies[0].Value[:len(cookies[0].Value)-2] + "AA"} {
-		b.client.Jar.SetCookies(address, []*http.Cookie{{Name: "demo-app", Value: forged}})
+		b.client.Jar.SetCookies(address, []*http.Cookie{{Name: cookies[0].Name, Value: forged}})
 		require.Contains(t, b.front(), `action="/authorize"`, forged)
 	}
 	secure := newApp(t, s, func(o *demoapp.Options) { o.URL = "https://comfort.example.com" })

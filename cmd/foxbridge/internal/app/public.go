@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -42,13 +44,17 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	}
 	documentation := apidoc.NewPage(document)
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
+	self, err := url.Parse(r.OAuth.Issuer())
+	if err != nil {
+		return nil, fmt.Errorf("read address of the public listener: %w", err)
+	}
 	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
 		Additions: []oauthhttp.Addition{householdPages(r, log), {
 			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
 			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
 		}},
 		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
-		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"), SignUp: cfg.SignUp,
+		Secure: self.Scheme == "https", Port: self.Port(), SignUp: cfg.SignUp,
 	})
 	if err != nil {
 		return nil, err
