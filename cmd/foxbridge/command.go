@@ -58,7 +58,7 @@ func newRoot(p process) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		serveCommand(p), migrateCommand(p), demoCommand(p), simulateCommand(p), versionCommand(),
+		serveCommand(p), migrateCommand(p), demoCommand(p), simulateCommand(p), benchCommand(p), versionCommand(),
 		group("user", "People with an account", userAddCommand(p), userPasswdCommand(p), userOperatorCommand(p), userListCommand(p), userFactorsCommand(p), userDisableCommand(p), userEnableCommand(p)),
 		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p), appLegacyCommand(p), appDeleteCommand(p),
 			appHistoryCommand(p), appLimitsCommand(p), appDeactivateCommand(p), appReactivateCommand(p),

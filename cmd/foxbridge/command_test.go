@@ -74,6 +74,10 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"policy", "simulate", "--seed", "-1"},
 		{"policy", "simulate", "--policy", "/nowhere"},
 		{"policy", "simulate", "more"},
+		{"bench", "--callers", "0"},
+		{"bench", "--rounds", "1001"},
+		{"bench", "--round", "61s"},
+		{"bench", "--database-url", "mysql://x"},
 		{"version", "--nonsense"},
 	} {
 		code, stdout, stderr := execute(t, "", args...)

@@ -24,6 +24,7 @@ func arrows() map[string][]string {
 		"cmd/foxbridge/internal/config":            nil,
 		"cmd/foxbridge/internal/notify":            nil,
 		"cmd/foxbridge/internal/notify/notifytest": nil,
+		"cmd/foxbridge/internal/bench":             {"internal/groupcommit"},
 		"cmd/foxbridge/internal/apidoc":            {"devices", "devices/devicehttp", "oauth", "internal/web"},
 		"cmd/demo-app":                             {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":                     nil,

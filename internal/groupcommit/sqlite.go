@@ -35,7 +35,7 @@ func OpenSQLite(ctx context.Context, path string, observe Observe) (*SQLite, err
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	writer, err := sql.Open("sqlite", dsn+"&_pragma=journal_mode(WAL)&_txlock=immediate")
+	writer, err := openPrepared(dsn + "&_pragma=journal_mode(WAL)&_txlock=immediate")
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
@@ -43,7 +43,7 @@ func OpenSQLite(ctx context.Context, path string, observe Observe) (*SQLite, err
 	if err := writer.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), writer.Close())
 	}
-	read, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	read, err := openPrepared(dsn + "&_pragma=query_only(1)")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), writer.Close())
 	}
@@ -57,6 +57,14 @@ func OpenSQLite(ctx context.Context, path string, observe Observe) (*SQLite, err
 		read: read, writer: writer,
 		commits: newCommitter[sqliteWrite](sqliteDatabase{writer}, largestSQLite, observe),
 	}, nil
+}
+
+func openPrepared(dsn string) (*sql.DB, error) {
+	connector, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(preparing{connector}), nil
 }
 
 // sqliteDSN gives the DSN with what every connection needs, and makes the file so
