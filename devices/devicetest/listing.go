@@ -2,6 +2,7 @@ package devicetest
 
 import (
 	"math"
+	"sync"
 	"testing"
 	"time"
 
@@ -312,6 +313,26 @@ func testEntries(t *testing.T, b *bench) {
 	require.Len(t, other.all(t), 1)
 	require.ErrorIs(t, h.Append(t.Context(), []devices.Entry{line(h.site, "d"), line(math.MaxInt64, "e")}), devices.ErrNotFound)
 	require.Len(t, h.all(t), 2, "all or none")
+
+	keyed := func(site int64, key string) devices.Entry {
+		e := line(site, key)
+		e.Key = key
+		return e
+	}
+	third := b.house(t)
+	var repeats sync.WaitGroup
+	for range 4 {
+		repeats.Go(func() {
+			if err := third.Append(t.Context(), []devices.Entry{keyed(third.site, "k"), keyed(third.site, "l"), keyed(third.site, "k")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	repeats.Wait()
+	require.Len(t, third.all(t), 2, "each key once")
+	require.NoError(t, h.Append(t.Context(), []devices.Entry{keyed(other.site, "k"), keyed(third.site, "k"), line(third.site, "k")}))
+	require.Len(t, other.all(t), 2, "each site has its own")
+	require.Len(t, third.all(t), 3, "and what has no key is not a repeat")
 
 	offline := entry(devices.HistoryDiagnosis, "offline", noon)
 	i := intent(h.switchOn(), nil)
