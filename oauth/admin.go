@@ -16,10 +16,19 @@ type FieldError struct {
 	Field   string // email, name, password or owner
 	Problem string // continues the field's name, such as "is taken"
 	Err     error  // cause, such as ErrExists; may be nil
+
+	At     int           // which of several values is wrong, from 1; 0: not one of them alone
+	Others []*FieldError // what else is wrong
 }
 
-// Error gives the field and its problem.
-func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+// Error gives the field and its problem, and then what else is wrong.
+func (e *FieldError) Error() string {
+	text := e.Field + " " + e.Problem
+	for _, other := range e.Others {
+		text += "; " + other.Error()
+	}
+	return text
+}
 
 // Unwrap gives the cause.
 func (e *FieldError) Unwrap() error { return e.Err }
@@ -150,23 +159,53 @@ func (s *Service) commercial(id string, ownerID int64, r CommercialRequest) (c C
 	return c, secret
 }
 
-func (s *Service) checkCommercial(r *CommercialRequest) (err error) {
-	if r.Name, err = checkName(r.Name); err != nil {
+// checkCommercial gives everything that is wrong with r as one *FieldError.
+func (s *Service) checkCommercial(r *CommercialRequest) error {
+	var wrong []*FieldError
+	name, err := checkName(r.Name)
+	if refused, is := errors.AsType[*FieldError](err); is {
+		wrong = append(wrong, refused)
+	} else if err != nil {
 		return err
 	}
-	switch {
-	case !isDescription(r.Description):
-		return &FieldError{Field: "description", Problem: "is not text of at most 500 characters"}
-	case r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")):
-		return &FieldError{Field: "home page", Problem: "is not an https address"}
-	case len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > redirectURIsMax:
-		return &FieldError{Field: "redirect_uri", Problem: "must be given, at most 10 times"}
-	case slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !ValidRedirectURI(uri) }):
-		return &FieldError{Field: "redirect_uri", Problem: "is not an https address without fragment and user information, nor one of this machine"}
-	case len(r.Scopes) == 0 || slices.ContainsFunc(r.Scopes, func(name string) bool { return !slices.Contains(s.opts.Scopes, name) }):
-		return &FieldError{Field: "scope", Problem: "is not one of " + strings.Join(s.opts.Scopes, ", ")}
+	r.Name = name
+	if !isDescription(r.Description) {
+		wrong = append(wrong, &FieldError{Field: "description", Problem: "is not text of at most 500 characters"})
 	}
-	return nil
+	if r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")) {
+		wrong = append(wrong, &FieldError{Field: "home page", Problem: "is not an https address"})
+	}
+	wrong = append(wrong, checkRedirectURIs(r.RedirectURIs)...)
+	if len(r.Scopes) == 0 || slices.ContainsFunc(r.Scopes, func(name string) bool { return !slices.Contains(s.opts.Scopes, name) }) {
+		wrong = append(wrong, &FieldError{Field: "scope", Problem: "is not one of " + strings.Join(s.opts.Scopes, ", ")})
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	wrong[0].Others = wrong[1:]
+	return wrong[0]
+}
+
+// checkRedirectURIs tells of each that cannot be registered.
+func checkRedirectURIs(uris []string) []*FieldError {
+	if len(uris) == 0 || len(uris) > redirectURIsMax {
+		return []*FieldError{{Field: "redirect_uri", Problem: "must be given, at most 10 times"}}
+	}
+	var wrong []*FieldError
+	for i, uri := range uris {
+		if ValidRedirectURI(uri) {
+			continue
+		}
+		which := ""
+		if len(uris) > 1 {
+			which = fmt.Sprintf("number %d ", i+1)
+		}
+		wrong = append(wrong, &FieldError{
+			Field: "redirect_uri", At: i + 1,
+			Problem: which + "is not an https address without fragment and user information, nor one of this machine",
+		})
+	}
+	return wrong
 }
 
 // isDescription reports whether s is text of at most 500 characters, of several lines

@@ -261,7 +261,7 @@ func TestStyleIsSmall(t *testing.T) {
 	t.Parallel()
 	info, err := os.Stat("static/web.css")
 	require.NoError(t, err)
-	require.Less(t, info.Size(), int64(14<<10))
+	require.Less(t, info.Size(), int64(16<<10))
 }
 
 func TestMessages(t *testing.T) {

@@ -76,7 +76,7 @@ func newAppView(c oauth.Client) appView {
 func appKeys() []string {
 	keys := []string{
 		"connected.done", "connected.done.personal", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
-		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy",
+		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy", "apps.redirect_uris.line",
 	}
 	for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
 		keys = append(keys, "apps.kind."+string(kind))
@@ -179,14 +179,36 @@ func (p *Pages) notCreated(w http.ResponseWriter, r *http.Request, v visitor, pa
 	case wrong.Field == "client_id":
 		return p.createdAlready(w, r, v, form.Get(fieldClientID))
 	default:
-		field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[wrong.Field]
-		if field == "" {
-			field = wrong.Field
-		}
-		form.Reject(field, "apps."+field+".wrong")
+		rejectFields(form, wrong)
 	}
 	p.renderNewApp(w, r, status, page, form)
 	return nil
+}
+
+// rejectFields says at each field of an application what is wrong with it.
+func rejectFields(form *web.Form, wrong *oauth.FieldError) {
+	for _, w := range append([]*oauth.FieldError{wrong}, wrong.Others...) {
+		field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[w.Field]
+		switch {
+		case field == "":
+			form.Reject(w.Field, "apps."+w.Field+".wrong")
+		case w.At > 0:
+			form.Reject(field, "apps.redirect_uris.line", lineOf(form.Get(field), w.At))
+		default:
+			form.Reject(field, "apps."+field+".wrong")
+		}
+	}
+}
+
+// lineOf is the line of a text on which its word number n stands; both count from 1.
+func lineOf(text string, n int) int {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if n -= len(strings.Fields(line)); n <= 0 {
+			return i + 1
+		}
+	}
+	return len(lines)
 }
 
 // createdAlready answers a form that is sent again: nothing can show the secret again.
@@ -205,7 +227,9 @@ func (p *Pages) createdAlready(w http.ResponseWriter, r *http.Request, v visitor
 type secretView struct {
 	appView
 	Secret string // empty of a public application
-	Curl   string // that gets a token; empty if the application has another way
+	Curl   string // that gets a token with a password; empty if the application has another way
+	// Device asks for a code, and DeviceToken for the token when it was entered.
+	Device, DeviceToken string
 
 	AppPassword bool // the token needs one, and not the account's own password
 }
@@ -213,7 +237,10 @@ type secretView struct {
 func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, secret string) {
 	view := secretView{appView: newAppView(c), Secret: secret}
 	if c.Kind == oauth.Personal {
-		view.Curl = "curl -u " + c.ID + ":" + secret + " " + p.base(r) + pathToken + " -d grant_type=password" +
+		as := "curl -u " + c.ID + ":" + secret + " " + p.base(r)
+		view.Device = as + pathAuthorizeDevice + " -X POST"
+		view.DeviceToken = as + pathToken + " -d grant_type=" + oauth.GrantDevice + " -d device_code=YOUR_DEVICE_CODE"
+		view.Curl = as + pathToken + " -d grant_type=password" +
 			" --data-urlencode " + quoted("username="+v.user.Email) + " --data-urlencode 'password=YOUR_PASSWORD'"
 		view.AppPassword = v.user.AppPasswordsOnly
 	}

@@ -189,11 +189,7 @@ func (p *Pages) rejectEdit(r *http.Request, c oauth.Client, form *web.Form, wron
 		form.Reject("", "apps.edit.changed")
 		return
 	}
-	field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[wrong.Field]
-	if field == "" {
-		field = wrong.Field
-	}
-	form.Reject(field, "apps."+field+".wrong")
+	rejectFields(form, wrong)
 }
 
 func (p *Pages) saved(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, waits bool) error {

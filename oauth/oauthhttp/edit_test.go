@@ -107,7 +107,7 @@ func TestEditsOnThePageThatAreRefused(t *testing.T) {
 		"name":         {func(f url.Values) { f.Set("name", "") }, "Enter a name of at most 100 characters."},
 		"description":  {func(f url.Values) { f.Set("description", strings.Repeat("a", 501)) }, "Shorten the description to 500 characters."},
 		"home page":    {func(f url.Values) { f.Set("home_page", "javascript:alert(1)") }, "Enter an address that begins with https://."},
-		"redirect URI": {func(f url.Values) { f.Set("redirect_uris", "https://app.example/#x") }, "Enter 1 to 10 addresses."},
+		"redirect URI": {func(f url.Values) { f.Set("redirect_uris", "https://app.example/#x") }, "Line 1: this must begin with https://"},
 		"scope":        {func(f url.Values) { f.Del("scope") }, "Tick at least one thing."},
 		"both":         {func(f url.Values) { f.Set("legacy", "yes"); f.Set("require_pkce", "yes") }, "Untick one of the two."},
 	} {

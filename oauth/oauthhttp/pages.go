@@ -122,7 +122,7 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	keys := dynamicKeys()
 	for _, a := range o.Additions {
 		a.addTo(&site)
-		keys = append(keys, a.Label)
+		keys = append(append(keys, a.Label), a.Keys...)
 	}
 	p.web, err = web.New(site)
 	if err != nil {

@@ -89,6 +89,7 @@ func New(o Options) (http.Handler, error) {
 	a := &App{
 		oauth: oauth2.Config{
 			ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.URL + RedirectPath,
+			Scopes: Scopes(),
 			Endpoint: oauth2.Endpoint{
 				AuthURL: o.Server + "/oauth2/authorize", TokenURL: o.Server + "/oauth2/token", AuthStyle: styleOf(o.ClientSecret),
 			},
