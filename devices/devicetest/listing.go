@@ -138,18 +138,24 @@ func testReports(t *testing.T, b *bench) {
 	}{
 		{"entries are written with the state that they tell of", func(house) {}, func(h house) devices.Report { return opened(h, 5, 0) }, true, 2},
 		{"not with an old state", func(h house) { h.save(t, devices.Report{State: state(h.socket, 5, `{}`)}) }, func(h house) devices.Report { return opened(h, 5, 5) }, false, 0},
-		{"not if another state came in between", func(h house) { h.save(t, devices.Report{State: state(h.socket, 4, `{}`)}) },
-			func(h house) devices.Report { return opened(h, 5, 3) }, true, 0},
+		{
+			"not if another state came in between", func(h house) { h.save(t, devices.Report{State: state(h.socket, 4, `{}`)}) },
+			func(h house) devices.Report { return opened(h, 5, 3) }, true, 0,
+		},
 		{"not if a command is the reason", func(h house) { h.accept(t, h.switchOn(), nil) }, func(h house) devices.Report { return opened(h, 5, 0) }, true, 0},
-		{"but a command that was answered is none", func(h house) { h.end(t, h.accept(t, h.switchOn(), nil), devices.Refused) },
-			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2},
+		{
+			"but a command that was answered is none", func(h house) { h.end(t, h.accept(t, h.switchOn(), nil), devices.Refused) },
+			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2,
+		},
 		{"nor is one of long ago", func(h house) { h.accept(t, h.switchOn(), nil) }, func(h house) devices.Report {
 			r := opened(h, 5, 0)
 			r.CommandSince = noon.Add(time.Second)
 			return r
 		}, true, 2},
-		{"nor one to another device", func(h house) { h.accept(t, h.command(h.other, devices.Socket, "on"), nil) },
-			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2},
+		{
+			"nor one to another device", func(h house) { h.accept(t, h.command(h.other, devices.Socket, "on"), nil) },
+			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2,
+		},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			h := b.house(t)
