@@ -44,6 +44,7 @@ const (
 
 // tellEnded writes down that live grants end. It comes before they do.
 func tellEnded(ctx context.Context, tx *sql.Tx, cause oauth.Cause, now time.Time, which string, args ...any) error {
+	//nolint:gosec // which is one of the four above
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO oauth_connection_events (client_id, user_id, kind, cause, sites, happened_at, next_at)
 		SELECT DISTINCT g.client_id, g.user_id, 'disconnected', ?1, g.sites, ?2, ?2
