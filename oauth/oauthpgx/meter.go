@@ -35,10 +35,14 @@ func meterValues(clientID, grant string, now time.Time, m oauth.Meter) []any {
 
 // meterOf gives the CTEs of a meter.
 func meterOf(m oauth.Meter) string {
-	if m.On() {
+	switch {
+	case m.Kind == oauth.Personal && m.Mode == oauth.ModeEnforce:
+		return metered + noted
+	case m.On():
 		return metered
+	default:
+		return unmetered
 	}
-	return unmetered
 }
 
 // unmetered counts nothing.
@@ -64,6 +68,15 @@ const metered = `
 	judged AS MATERIALIZED (
 		SELECT s.user_id, oauth_measure($1, s.user_id, $2, $3, $4, $5, $6, $7, $8) AS tally
 		FROM subject s
+	)`
+
+// noted tells the owner of an application that it was switched off by the request, as
+// oauth.Intervention.Change does.
+const noted = `, noted AS (
+		INSERT INTO oauth_changes (user_id, action, client_id, subject, actor_id, address, changed_at)
+		SELECT c.owner_id, 'application.off.policy', c.id, '', 0, '', $2
+		FROM judged j JOIN oauth_clients c ON c.id = $1
+		WHERE (j.tally).outcome = 1
 	)`
 
 // sums are the wasteful tokens of the windows of minute $3, and the minutes of the

@@ -28,7 +28,3 @@ func (p *processes) Link(ctx context.Context, hash oauth.Hash) (oauth.Link, erro
 func (p *processes) ForgetLinks(ctx context.Context, before time.Time, limit int) (int, error) {
 	return p.next().ForgetLinks(ctx, before, limit)
 }
-
-func (p *processes) OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error) {
-	return p.next().OwnReactivations(ctx, clientID, after)
-}
