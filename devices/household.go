@@ -102,6 +102,41 @@ func (s *Service) Invitations(ctx context.Context, owner Person, siteID int64) (
 	return list, nil
 }
 
+// Invited shows a person the invitation with that secret, and its site, before an answer. A
+// secret that invites nobody or somebody else is a *FieldError.
+func (s *Service) Invited(ctx context.Context, p Person, secret string) (Site, Invitation, error) {
+	site, i, err := s.store.Invited(ctx, sha256.Sum256([]byte(secret)), strings.ToLower(p.Email), s.now())
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Site{}, Invitation{}, notInvited()
+	case err != nil:
+		return Site{}, Invitation{}, fmt.Errorf("find an invitation: %w", err)
+	}
+	return site, i, nil
+}
+
+// Decline ends the invitation of the person's address to the site to which the secret invites;
+// it is refused as Invited is.
+func (s *Service) Decline(ctx context.Context, p Person, secret string) error {
+	site, i, err := s.Invited(ctx, p, secret)
+	if err != nil {
+		return err
+	}
+	err = s.store.Uninvite(ctx, site.ID, i.Email, accountEntry(site, s.now(),
+		Text{"{email} declined the invitation", "{email} a décliné l’invitation"}, "email", i.Email))
+	switch {
+	case errors.Is(err, ErrNotFound): // withdrawn meanwhile
+		return notInvited()
+	case err != nil:
+		return fmt.Errorf("decline an invitation to site %d: %w", site.ID, err)
+	}
+	return nil
+}
+
+func notInvited() *FieldError {
+	return &FieldError{"code", "is no open invitation of this address"}
+}
+
 // Join makes a person belong to the site to which the secret invites that person's
 // address. A secret that invites nobody or somebody else, and one who belongs to the
 // site already, is a *FieldError.
@@ -118,7 +153,7 @@ func (s *Service) Join(ctx context.Context, p Person, secret string) (Site, erro
 	})
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return Site{}, &FieldError{"code", "is no open invitation of this address"}
+		return Site{}, notInvited()
 	case errors.Is(err, ErrExists):
 		return Site{}, &FieldError{"code", "invites to a home to which the person belongs"}
 	case err != nil:

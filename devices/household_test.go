@@ -235,3 +235,29 @@ func TestASweepTellsWhatADeadBridgeLeft(t *testing.T) {
 	h.done(o)
 	require.NoError(t, h.Drain(t.Context()))
 }
+
+// Who is invited sees to what before answering, and may decline, which the home is told.
+func TestAnInvitationIsSeenAndDeclined(t *testing.T) {
+	h := newHouse(t)
+	owner, bob := person(h.owner, "alice@example.org"), person(h.other, "Bob@example.org")
+	_, code, err := h.Invite(t.Context(), owner, h.site.ID, "bob@example.org", devices.Guest)
+	require.NoError(t, err)
+	site, i, err := h.Invited(t.Context(), bob, code)
+	require.NoError(t, err)
+	require.Equal(t, []any{h.site.ID, h.site.Label, devices.Guest}, []any{site.ID, site.Label, i.Role})
+	var field *devices.FieldError
+	for _, secret := range []string{"", code + "0"} {
+		_, _, err = h.Invited(t.Context(), bob, secret)
+		require.ErrorAs(t, err, &field)
+		require.ErrorAs(t, h.Decline(t.Context(), bob, secret), &field)
+	}
+	_, _, err = h.Invited(t.Context(), person(h.other, "eve@example.org"), code)
+	require.ErrorAs(t, err, &field)
+	require.NoError(t, h.Decline(t.Context(), bob, code))
+	require.ErrorAs(t, h.Decline(t.Context(), bob, code), &field)
+	_, err = h.Join(t.Context(), bob, code)
+	require.ErrorAs(t, err, &field)
+	require.Equal(t, []string{"Alice invited bob@example.org as a guest", "bob@example.org declined the invitation"}, h.labels(devices.HistoryAccount))
+	_, err = h.LastRuns(t.Context(), h.other, h.site.ID)
+	require.Equal(t, devices.NoSuch, refusal(t, err))
+}

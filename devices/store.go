@@ -147,6 +147,9 @@ type Store interface {
 	Uninvite(ctx context.Context, siteID int64, email string, e Entry) error
 	// Invitations lists the invitations to a site that have not expired, by address.
 	Invitations(ctx context.Context, siteID int64, now time.Time) ([]Invitation, error)
+	// Invited finds the invitation with that secret, and its site as nobody asks for it. One
+	// that is unknown, expired or another address's is ErrNotFound.
+	Invited(ctx context.Context, secretHash [32]byte, email string, now time.Time) (Site, Invitation, error)
 	// Join makes a person belong to the site of the invitation with that secret, ends the
 	// invitation, and appends what entry gives to the site's history. An invitation that is
 	// unknown, expired or another address's is ErrNotFound; a person who belongs to the site

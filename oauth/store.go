@@ -24,8 +24,8 @@ type Store interface {
 	Users(ctx context.Context, after int64, limit int) ([]User, error)
 
 	// AddClient inserts c with its secrets, whose IDs are the store's to give. A taken
-	// ID is ErrExists; an unknown owner is ErrNotFound.
-	AddClient(ctx context.Context, c Client) error
+	// ID is ErrExists; an unknown owner is ErrNotFound. The changes are written with it.
+	AddClient(ctx context.Context, c Client, changes ...Change) error
 	// AddClientWithin is AddClient, unless the owner has limit clients of that kind and
 	// status already: then it is ErrTooMany. Of any number of concurrent calls no more
 	// succeed than that.

@@ -240,7 +240,7 @@ func furnishTogether(ctx context.Context, record *app.Record, ownerID, siteID in
 		of[d.Kind] = append(of[d.Kind], d.ID)
 	}
 	for _, kind := range devices.GroupKinds() {
-		if _, err := record.Devices.AddGroup(ctx, siteID, kind, "All of "+string(kind), of[kind]); err != nil {
+		if _, err := record.Devices.AddGroup(ctx, siteID, kind, "All "+string(kind)+"s", of[kind]); err != nil {
 			return err
 		}
 	}
@@ -319,6 +319,7 @@ func (d *demo) greet(env demoEnv, path string) error {
 		} {
 			fmt.Fprintf(w, "  %s\n", c.curl())
 		}
-		fmt.Fprintf(w, "  curl -sS \"$FOXBRIDGE_OPERATOR_URL/metrics\"\n  kill -USR1 %d   # a break-in, 15 s after arming\n\nCtrl-C ends it.\n", os.Getpid())
+		fmt.Fprintf(w, "  curl -sS \"$FOXBRIDGE_OPERATOR_URL/metrics\"\n  kill -USR1 %d   # a break-in, 15 s after arming\n\n", os.Getpid())
+		fmt.Fprintf(w, "Its record, for the other commands of foxbridge: --data-dir %s\n\nCtrl-C ends it.\n", d.cfg.DataDir)
 	})
 }

@@ -55,7 +55,7 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 				AND c.challenge = $11
 				AND (c.expires_at > $2 AND u.disabled_at IS NULL OR c.grant_id IS NOT NULL)
 		), subject AS (
-			SELECT code.user_id FROM code WHERE code.grant_id IS NULL
+			SELECT code.user_id, false AS disabled FROM code WHERE code.grant_id IS NULL
 		), `+meterOf(r.Meter)+`, new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
 			SELECT $1, code.user_id, $4, code.scope, code.sites, $2, greatest($13::timestamptz, $15::timestamptz), $13

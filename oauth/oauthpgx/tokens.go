@@ -49,7 +49,9 @@ func (s *Store) issueProven(ctx context.Context, i oauth.Issuance) (oauth.NewGra
 func insertGrant(m oauth.Meter) string {
 	return `
 		WITH ` + turnOf(m) + `, subject AS (
-			SELECT $9::bigint AS user_id FROM turn
+			SELECT $9::bigint AS user_id,
+				EXISTS (SELECT FROM oauth_users u WHERE u.id = $9 AND u.disabled_at IS NOT NULL) AS disabled
+			FROM turn
 		), ` + meterOf(m) + `, new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
 			SELECT $1, j.user_id, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
@@ -121,7 +123,7 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 			FOR NO KEY UPDATE OF g
 			FOR UPDATE OF t
 		), subject AS (
-			SELECT old.user_id FROM old WHERE old.outcome = $17
+			SELECT old.user_id, false AS disabled FROM old WHERE old.outcome = $17
 		), `+meterOf(r.Meter)+`, pass AS (
 			SELECT old.hash, old.grant_id, old.predecessor FROM old, judged j WHERE (j.tally).outcome = 0
 		), spend AS (
