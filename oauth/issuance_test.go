@@ -313,7 +313,9 @@ func (o *issued) TokenIssued(_, _ string, wasteful bool) {
 }
 func (*issued) Judged(string, string, string) {}
 func (*issued) Switched(string, bool, string) {}
-func (*issued) Refused(string)                {}
+
+func (*issued) ConnectionsChanged(string) {}
+func (*issued) Refused(string)            {}
 
 func (o *issued) last() bool {
 	o.mu.Lock()
