@@ -55,6 +55,9 @@ type Options struct {
 	// Issuer is the address of the server, without a slash at its end: the issuer of RFC
 	// 8414 section 2, and iss of RFC 9207.
 	Issuer string
+	// OperatorContact is where people write to the operator: an e-mail address or a URL, of
+	// the characters of Error.Description; empty: nobody is told.
+	OperatorContact string
 	// Scopes are the names that a commercial application may register for.
 	Scopes []string
 	// SealKey encrypts what has to be read back, such as the secrets of authenticator
@@ -146,8 +149,8 @@ func (o *Options) check() error {
 		return errors.New("option Mode is none of enforce, shadow, off")
 	case !slices.Contains([]Lever{LeverOff, LeverDrain}, o.Lever):
 		return errors.New("option Lever is none of off, drain")
-	case !o.Limits.valid():
-		return errors.New("option Limits is not within 0 and 1000000")
+	case o.Limits.Check() != nil:
+		return fmt.Errorf("option Limits: %w", o.Limits.Check())
 	case o.FailureLimit < 0:
 		return errors.New("option FailureLimit is negative")
 	case o.FailureWindow < time.Second:

@@ -29,10 +29,6 @@ func (p *processes) ForgetLinks(ctx context.Context, before time.Time, limit int
 	return p.next().ForgetLinks(ctx, before, limit)
 }
 
-func (p *processes) OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error) {
-	return p.next().OwnReactivations(ctx, clientID, after)
-}
-
 func (p *processes) DueEvents(ctx context.Context, now, until time.Time, limit int) ([]oauth.ConnectionEvent, error) {
 	return p.next().DueEvents(ctx, now, until, limit)
 }

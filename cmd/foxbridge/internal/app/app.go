@@ -129,6 +129,7 @@ func newMetrics(o Options, series int) (*metrics.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.Start(counted())
 	return m, errors.Join(
 		m.Build(o.Version),
 		o.Registry.Register(collectors.NewGoCollector()),

@@ -39,6 +39,9 @@ const (
 	noticeVain   = "vain"     // there is nobody to be told, or nothing that concerns them
 )
 
+// noticeResults are all of them.
+func noticeResults() []string { return []string{noticeTold, noticeFailed, noticeGiven, noticeVain} }
+
 // errVain says that there is nobody to be told.
 var errVain = errors.New("nobody is to be told")
 
