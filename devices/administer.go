@@ -171,10 +171,16 @@ func isUnitID(s string) bool {
 
 func checkLabel(field, label string) error {
 	n := utf8.RuneCountInString(label)
-	if n < 1 || n > 100 || !utf8.ValidString(label) || strings.ContainsFunc(label, unicode.IsControl) || strings.TrimSpace(label) == "" {
-		return &FieldError{field, "must have 1 to 100 characters, none of them a control character"}
+	if n < 1 || n > 100 || !utf8.ValidString(label) || strings.ContainsFunc(label, isUnseen) || strings.TrimSpace(label) == "" {
+		return &FieldError{field, "must have 1 to 100 characters, none of them a control character or invisible"}
 	}
 	return nil
+}
+
+// isUnseen reports whether r is a character that nobody sees. A label is read also where
+// a person decides what an application may do.
+func isUnseen(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 func randomHex(n int) string {
