@@ -58,9 +58,9 @@ lint: ## golangci-lint if it is there, else go vet and staticcheck
 fmt: ## format the code
 	gofmt -s -w .
 
-docs: ## docs/configuration.md and docs/openapi.json, from the settings' own descriptions and the catalogue
+docs: ## docs/configuration.md, docs/openapi.json and the scopes of docs/commercial.md, from the settings' own descriptions and the catalogue
 	$(GO) test ./cmd/foxbridge/internal/config -run TestReferenceIsFresh -count=1 -update
-	$(GO) test ./cmd/foxbridge/internal/apidoc -run TestDocumentIsFresh -count=1 -update
+	$(GO) test ./cmd/foxbridge/internal/apidoc -run 'TestDocumentIsFresh|TestTableOfScopesIsFresh' -count=1 -update
 
 verify: ## that the tree is formatted, vetted and tidy, and what is generated is fresh
 	@unformatted=$$(gofmt -s -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }
@@ -68,7 +68,7 @@ verify: ## that the tree is formatted, vetted and tidy, and what is generated is
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	$(GO) test ./cmd/foxbridge/internal/config -run TestReferenceIsFresh -count=1
-	$(GO) test ./cmd/foxbridge/internal/apidoc -run TestDocumentIsFresh -count=1
+	$(GO) test ./cmd/foxbridge/internal/apidoc -run 'TestDocumentIsFresh|TestTableOfScopesIsFresh' -count=1
 
 numbers: build ## size, start and memory of the static binary, as a Markdown table
 	@.ci/numbers $(BIN)

@@ -57,9 +57,18 @@ type Occurrences interface {
 	NextDue(ctx context.Context) (time.Time, error)
 	// Triggers lists what the events of a site may set off, by scenario ID.
 	Triggers(ctx context.Context, siteID int64) ([]Trigger, error)
+	// LastRuns gives of each scenario of a site the occurrence that began last, by scenario ID.
+	LastRuns(ctx context.Context, siteID int64) ([]LastRun, error)
 	// PurgeOccurrences deletes those of before then that are not open, limit at the most, and
 	// returns how many those were.
 	PurgeOccurrences(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// LastRun is the occurrence of a scenario that began last.
+type LastRun struct {
+	Occurrence
+	BegunAt time.Time
+	Outcome OccurrenceOutcome // OccurrenceOpen while it runs
 }
 
 // Waiting is a scenario that runs by itself, without its steps, with the site that it is

@@ -29,6 +29,19 @@ func (s *Service) Scenarios(ctx context.Context, c Caller, siteID int64) ([]Scen
 	return list, nil
 }
 
+// LastRuns gives of each scenario of the site the last time that it ran by itself, by scenario ID.
+func (s *Service) LastRuns(ctx context.Context, c Caller, siteID int64) ([]LastRun, error) {
+	row, _ := s.table.row(ListScenarios, "", "")
+	if _, err := s.site(ctx, c, siteID, row); err != nil {
+		return nil, err
+	}
+	list, err := s.store.LastRuns(ctx, siteID)
+	if err != nil {
+		return nil, fmt.Errorf("list last runs of site %d: %w", siteID, err)
+	}
+	return list, nil
+}
+
 // PlayScenario gives the commands of a scenario, one after the other, each with a record
 // of its own, and returns what became of each. Whatever its type is, a person may play it. The
 // caller's token must be good for each of its operations, or nothing is done. It costs as much

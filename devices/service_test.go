@@ -770,6 +770,19 @@ func TestUnitIsGivenAnotherSecret(t *testing.T) {
 	require.Empty(t, replaced)
 }
 
+func TestLabelsAreSeenWhole(t *testing.T) {
+	h := newHouse(t)
+	for name, label := range map[string]string{
+		"nothing": " ", "too long": strings.Repeat("é", 101), "no text": "\xff", "two lines": "a\nb",
+		"read backwards": "\u202eemoH", "a zero width space": "Ho\u200bme", "a Hangul filler": "\u3164",
+	} {
+		_, err := h.AddSite(t.Context(), h.owner.UserID, label, "UTC")
+		var wrong *devices.FieldError
+		require.ErrorAs(t, err, &wrong, name)
+		require.Equal(t, "label", wrong.Field, name)
+	}
+}
+
 func TestEventsAreInTheHistoryOnce(t *testing.T) {
 	h := newHouse(t)
 	e := devices.EventReport{ID: "e1", Type: devices.EventAlarm, Time: h.clock.Now().Add(time.Hour), Text: "Front\u2028 door\x07 \u202eop\u200bened\u2069\u2029"}

@@ -96,8 +96,8 @@ type Store interface {
 
 	// History lists entries of the site that the filter chooses, by time and then ID.
 	History(ctx context.Context, siteID int64, f HistoryFilter) ([]Entry, error)
-	// Append adds entries to the history of their sites, all or none. An unknown site is
-	// ErrNotFound.
+	// Append adds entries to the history of their sites, all or none, but for those of
+	// which the site has the Key already. An unknown site is ErrNotFound.
 	Append(ctx context.Context, entries []Entry) error
 
 	// AddGroup inserts g with its devices, of which only the IDs count, and e, and returns the
@@ -147,6 +147,9 @@ type Store interface {
 	Uninvite(ctx context.Context, siteID int64, email string, e Entry) error
 	// Invitations lists the invitations to a site that have not expired, by address.
 	Invitations(ctx context.Context, siteID int64, now time.Time) ([]Invitation, error)
+	// Invited finds the invitation with that secret, and its site as nobody asks for it. One
+	// that is unknown, expired or another address's is ErrNotFound.
+	Invited(ctx context.Context, secretHash [32]byte, email string, now time.Time) (Site, Invitation, error)
 	// Join makes a person belong to the site of the invitation with that secret, ends the
 	// invitation, and appends what entry gives to the site's history. An invitation that is
 	// unknown, expired or another address's is ErrNotFound; a person who belongs to the site

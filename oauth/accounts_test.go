@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,17 +16,26 @@ import (
 
 func (s *server) appPassword(t testing.TB) string {
 	t.Helper()
-	password, err := s.AddAppPassword(t.Context(), s.alice.ID, s.aliceClient.ID, fmt.Sprint("n", s.passwords.Stats().Hashes), home())
+	password, err := s.AddAppPassword(t.Context(), s.asAlice(), s.aliceClient.ID, fmt.Sprint("n", s.passwords.Stats().Hashes))
 	require.NoError(t, err)
 	return password
 }
 
-// actions are those in a person's record, the newest first.
-func (s *server) actions(t testing.TB, u oauth.User) (actions []oauth.Action) {
+// changes are those in a person's record, the newest first, but for the applications
+// that were registered by command, as the tests do it.
+func (s *server) changes(t testing.TB, u oauth.User) []oauth.Change {
 	t.Helper()
 	changes, err := s.Changes(t.Context(), u.ID, 0)
 	require.NoError(t, err)
-	for _, c := range changes {
+	return slices.DeleteFunc(changes, func(c oauth.Change) bool {
+		return c.ActorID == 0 && (c.Action == oauth.ActionAppCreated || c.Action == oauth.ActionAppRequested)
+	})
+}
+
+// actions are those of changes.
+func (s *server) actions(t testing.TB, u oauth.User) (actions []oauth.Action) {
+	t.Helper()
+	for _, c := range s.changes(t, u) {
 		actions = append(actions, c.Action)
 	}
 	return actions
@@ -39,7 +49,7 @@ func TestPasswordGrantWithAppPasswords(t *testing.T) {
 	s.clock.Advance(time.Hour)
 	other, _, err := s.CreatePersonal(t.Context(), s.alice.ID, oauth.NewClientID(), "Other", home())
 	require.NoError(t, err)
-	foreign, err := s.AddAppPassword(t.Context(), s.alice.ID, other.ID, "n", home())
+	foreign, err := s.AddAppPassword(t.Context(), s.asAlice(), other.ID, "n")
 	require.NoError(t, err)
 	try := func(username, password string) (hashes uint64, err error) {
 		req := s.signIn()
@@ -69,7 +79,7 @@ func TestPasswordGrantWithAppPasswords(t *testing.T) {
 		require.Equal(t, first, refusal, name)
 	}
 
-	require.NoError(t, s.RequireAppPasswords(t.Context(), s.alice, true, home()))
+	require.NoError(t, s.RequireAppPasswords(t.Context(), s.alice, home()))
 	hashes, err := try(aliceEmail, alicePassword)
 	refusal := refused(t, err, oauth.CodeInvalidGrant)
 	require.Equal(t, first.Description, refusal.Description, "nobody is told that it is right")
@@ -91,7 +101,7 @@ func TestFailuresWithAppPasswordsCount(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	right := s.appPassword(t)
-	require.NoError(t, s.RequireAppPasswords(t.Context(), s.alice, true, home()))
+	require.NoError(t, s.RequireAppPasswords(t.Context(), s.alice, home()))
 	req := s.signIn()
 	for range oauth.DefaultFailureLimit {
 		_, err := s.Token(t.Context(), req)
@@ -114,15 +124,86 @@ func TestAppPasswordsOfOthersAreNotThere(t *testing.T) {
 	app := s.commercial(t)
 	_, err = s.AppPasswords(t.Context(), s.bob.ID, s.aliceClient.ID)
 	require.ErrorIs(t, err, oauth.ErrNotFound)
-	_, err = s.AddAppPassword(t.Context(), s.bob.ID, s.aliceClient.ID, "n", home())
+	_, err = s.AddAppPassword(t.Context(), s.asBob(), s.aliceClient.ID, "n")
 	require.ErrorIs(t, err, oauth.ErrNotFound)
-	_, err = s.AddAppPassword(t.Context(), s.bob.ID, app.ID, "n", home())
+	_, err = s.AddAppPassword(t.Context(), s.asBob(), app.ID, "n")
 	require.ErrorIs(t, err, oauth.ErrNotFound, "a commercial one has none")
 	require.ErrorIs(t, s.RemoveAppPassword(t.Context(), s.bob.ID, s.aliceClient.ID, passwords[0].ID, home()), oauth.ErrNotFound)
 	require.ErrorIs(t, s.RemoveAppPassword(t.Context(), s.bob.ID, s.bobClient.ID, passwords[0].ID, home()), oauth.ErrNotFound)
 	require.NoError(t, s.RemoveAppPassword(t.Context(), s.alice.ID, s.aliceClient.ID, passwords[0].ID, home()))
 	require.ErrorIs(t, s.RemoveAppPassword(t.Context(), s.alice.ID, s.aliceClient.ID, passwords[0].ID, home()), oauth.ErrNotFound)
 	require.Equal(t, []oauth.Action{oauth.ActionAppPasswordRemoved, oauth.ActionAppPasswordAdded}, s.actions(t, s.alice))
+}
+
+// Who finds a browser signed in gets no secret that lasts: the password is asked for, and
+// guessed no more often here than at sign-in.
+func TestWhatOutlivesASessionWantsThePassword(t *testing.T) {
+	t.Parallel()
+	for name, try := range map[string]func(s *server, by oauth.Confirmation) error{
+		"an app password": func(s *server, by oauth.Confirmation) error {
+			password, err := s.AddAppPassword(t.Context(), by, s.aliceClient.ID, "Raspberry")
+			require.Equal(t, err == nil, password != "")
+			return err
+		},
+		"a secret": func(s *server, by oauth.Confirmation) error {
+			secret, err := s.AddOwnSecret(t.Context(), by, s.aliceClient.ID)
+			require.Equal(t, err == nil, secret != "")
+			return err
+		},
+		"one's own password in scripts": func(s *server, by oauth.Confirmation) error { return s.AllowOwnPassword(t.Context(), by) },
+	} {
+		s := newServer(t)
+		require.NoError(t, s.RequireAppPasswords(t.Context(), s.alice, home()))
+		var err error
+		s.alice, err = s.User(t.Context(), s.alice.ID)
+		require.NoError(t, err)
+		before := s.actions(t, s.alice)
+		for _, password := range []string{"", "not " + alicePassword, bobPassword} {
+			by := s.asAlice()
+			by.Password = password
+			refused(t, try(s, by), oauth.CodeInvalidGrant)
+		}
+		stranger := s.asBob()
+		stranger.User.Email = aliceEmail
+		stranger.Password = alicePassword
+		require.Error(t, try(s, stranger), name)
+		secrets := s.find(t, s.aliceClient.ID).Secrets
+		require.Len(t, secrets, 1, name)
+		passwords, err := s.AppPasswords(t.Context(), s.alice.ID, s.aliceClient.ID)
+		require.NoError(t, err)
+		require.Empty(t, passwords, name)
+		u, err := s.User(t.Context(), s.alice.ID)
+		require.NoError(t, err)
+		require.True(t, u.AppPasswordsOnly, name)
+		require.Equal(t, before, s.actions(t, s.alice), name)
+
+		by := s.asAlice()
+		by.Address = home().Next()
+		for range oauth.DefaultFailureLimit {
+			wrong := by
+			wrong.Password = "not hers"
+			refused(t, try(s, wrong), oauth.CodeInvalidGrant)
+		}
+		refused(t, try(s, by), oauth.CodeSlowDown)
+		_, err = s.SignIn(t.Context(), aliceEmail, alicePassword, by.Address)
+		refused(t, err, oauth.CodeSlowDown)
+		require.NoError(t, try(s, s.asAlice()), name)
+		require.Len(t, s.actions(t, s.alice), len(before)+1, name)
+	}
+}
+
+func TestWhatIsRegisteredByCommandIsInTheRecord(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	app, _, err := s.RequestCommercial(t.Context(), s.request())
+	require.NoError(t, err)
+	found, err := s.Changes(t.Context(), s.bob.ID, 0)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	for i, want := range []oauth.Change{{Action: oauth.ActionAppRequested, ClientID: app.ID, Subject: app.Name}, {Action: oauth.ActionAppCreated, ClientID: s.bobClient.ID, Subject: s.bobClient.Name}} {
+		want.ID, want.UserID, want.ClientName, want.At = found[i].ID, s.bob.ID, want.Subject, s.clock.Now()
+		require.Equal(t, want, found[i], "by an operator, from nowhere that it would tell")
+	}
 }
 
 func TestDecisionsAreInTheRecordOfBoth(t *testing.T) {
@@ -132,10 +213,7 @@ func TestDecisionsAreInTheRecordOfBoth(t *testing.T) {
 	require.NoError(t, err)
 	decision := oauth.Decision{ClientID: app.ID, Reason: "No.", OperatorID: s.alice.ID, Address: home()}
 	require.NoError(t, s.Decide(t.Context(), decision))
-	theirs, err := s.Changes(t.Context(), s.bob.ID, 0)
-	require.NoError(t, err)
-	mine, err := s.Changes(t.Context(), s.alice.ID, 0)
-	require.NoError(t, err)
+	theirs, mine := s.changes(t, s.bob), s.changes(t, s.alice)
 	want := oauth.Change{
 		ID: theirs[0].ID, UserID: s.bob.ID, Action: oauth.ActionAppRejected, ClientID: app.ID, ClientName: app.Name, Subject: app.Name,
 		ActorID: s.alice.ID, At: s.clock.Now(),
@@ -315,12 +393,12 @@ func TestAFailureOfTheStoreIsNoRefusalOfAnAccount(t *testing.T) {
 			return err
 		},
 		"set operator":          func() error { _, err := service.SetOperator(t.Context(), aliceEmail, true); return err },
-		"require app passwords": func() error { return service.RequireAppPasswords(t.Context(), s.alice, true, home()) },
+		"require app passwords": func() error { return service.RequireAppPasswords(t.Context(), s.alice, home()) },
 		"sessions":              func() error { _, err := service.Sessions(t.Context(), 1); return err },
 		"end session":           func() error { return service.EndSession(t.Context(), 1, oauth.Hash{}, home()) },
 		"end other sessions":    func() error { _, err := service.EndOtherSessions(t.Context(), 1, "", home()); return err },
 		"add app password": func() error {
-			_, err := service.AddAppPassword(t.Context(), s.alice.ID, s.aliceClient.ID, "other", home())
+			_, err := service.AddAppPassword(t.Context(), s.asAlice(), s.aliceClient.ID, "other")
 			return err
 		},
 		"app passwords": func() error { _, err := service.AppPasswords(t.Context(), s.alice.ID, s.aliceClient.ID); return err },

@@ -16,10 +16,19 @@ type FieldError struct {
 	Field   string // email, name, password or owner
 	Problem string // continues the field's name, such as "is taken"
 	Err     error  // cause, such as ErrExists; may be nil
+
+	At     int           // which of several values is wrong, from 1; 0: not one of them alone
+	Others []*FieldError // what else is wrong
 }
 
-// Error gives the field and its problem.
-func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+// Error gives the field and its problem, and then what else is wrong.
+func (e *FieldError) Error() string {
+	text := e.Field + " " + e.Problem
+	for _, other := range e.Others {
+		text += "; " + other.Error()
+	}
+	return text
+}
 
 // Unwrap gives the cause.
 func (e *FieldError) Unwrap() error { return e.Err }
@@ -35,12 +44,16 @@ func (s *Service) AddUser(ctx context.Context, email, name, password string) (Us
 	return s.addUser(ctx, user, password, "")
 }
 
-// newUser checks what a person enters who is to have an account.
+// newUser checks what a person enters who is to have an account. The email has ASCII
+// characters alone: others look like them, and pass for the address of somebody else.
 func (s *Service) newUser(email, name, password string) (User, error) {
 	user := User{CreatedAt: s.now()}
 	var ok bool
 	if user.Email, ok = NormalizeEmail(email); !ok {
 		return User{}, &FieldError{Field: "email", Problem: "is not an e-mail address"}
+	}
+	if strings.ContainsFunc(user.Email, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return User{}, &FieldError{Field: "email", Problem: "holds a character other than ASCII, which may look like another one"}
 	}
 	var err error
 	if user.Name, err = checkName(name); err != nil {
@@ -80,7 +93,7 @@ func (s *Service) AddClient(ctx context.Context, ownerEmail, name string) (c Cli
 		return Client{}, "", err
 	}
 	c, secret = s.personal(NewClientID(), owner.ID, name)
-	if err := s.opts.Store.AddClient(ctx, c); err != nil {
+	if err := s.opts.Store.AddClient(ctx, c, s.noted(by{}, c, ActionAppCreated)); err != nil {
 		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
 	}
 	return c, secret, nil
@@ -128,7 +141,7 @@ func (s *Service) RequestCommercial(ctx context.Context, r CommercialRequest) (c
 		return Client{}, "", err
 	}
 	c, secret = s.commercial(NewClientID(), owner.ID, r)
-	if err := s.opts.Store.AddClient(ctx, c); err != nil {
+	if err := s.opts.Store.AddClient(ctx, c, s.noted(by{}, c, ActionAppRequested)); err != nil {
 		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
 	}
 	return c, secret, nil
@@ -150,32 +163,68 @@ func (s *Service) commercial(id string, ownerID int64, r CommercialRequest) (c C
 	return c, secret
 }
 
-func (s *Service) checkCommercial(r *CommercialRequest) (err error) {
-	if r.Name, err = checkName(r.Name); err != nil {
+// checkCommercial gives everything that is wrong with r as one *FieldError.
+func (s *Service) checkCommercial(r *CommercialRequest) error {
+	var wrong []*FieldError
+	name, err := checkName(r.Name)
+	if refused, is := errors.AsType[*FieldError](err); is {
+		wrong = append(wrong, refused)
+	} else if err != nil {
 		return err
 	}
-	switch {
-	case !isDescription(r.Description):
-		return &FieldError{Field: "description", Problem: "is not text of at most 500 characters"}
-	case r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")):
-		return &FieldError{Field: "home page", Problem: "is not an https address"}
-	case len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > redirectURIsMax:
-		return &FieldError{Field: "redirect_uri", Problem: "must be given, at most 10 times"}
-	case slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !ValidRedirectURI(uri) }):
-		return &FieldError{Field: "redirect_uri", Problem: "is not an https address without fragment and user information, nor one of this machine"}
-	case len(r.Scopes) == 0 || slices.ContainsFunc(r.Scopes, func(name string) bool { return !slices.Contains(s.opts.Scopes, name) }):
-		return &FieldError{Field: "scope", Problem: "is not one of " + strings.Join(s.opts.Scopes, ", ")}
+	r.Name = name
+	if !isDescription(r.Description) {
+		wrong = append(wrong, &FieldError{Field: "description", Problem: "is not text of at most 500 characters, none of them invisible"})
 	}
-	return nil
+	if r.HomePage != "" && (!ValidRedirectURI(r.HomePage) || !strings.HasPrefix(r.HomePage, "https://")) {
+		wrong = append(wrong, &FieldError{Field: "home page", Problem: "is not an https address"})
+	}
+	wrong = append(wrong, checkRedirectURIs(r.RedirectURIs)...)
+	if len(r.Scopes) == 0 || slices.ContainsFunc(r.Scopes, func(name string) bool { return !slices.Contains(s.opts.Scopes, name) }) {
+		wrong = append(wrong, &FieldError{Field: "scope", Problem: "is not one of " + strings.Join(s.opts.Scopes, ", ")})
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	wrong[0].Others = wrong[1:]
+	return wrong[0]
 }
 
-// isDescription reports whether s is text of at most 500 characters, of several lines
-// perhaps.
+// checkRedirectURIs tells of each that cannot be registered.
+func checkRedirectURIs(uris []string) []*FieldError {
+	if len(uris) == 0 || len(uris) > redirectURIsMax {
+		return []*FieldError{{Field: "redirect_uri", Problem: "must be given, at most 10 times"}}
+	}
+	var wrong []*FieldError
+	for i, uri := range uris {
+		if ValidRedirectURI(uri) {
+			continue
+		}
+		which := ""
+		if len(uris) > 1 {
+			which = fmt.Sprintf("number %d ", i+1)
+		}
+		wrong = append(wrong, &FieldError{
+			Field: "redirect_uri", At: i + 1,
+			Problem: which + "is not an https address without fragment and user information, nor one of this machine",
+		})
+	}
+	return wrong
+}
+
+// isDescription reports whether s is text of at most 500 characters, none of them
+// invisible, of several lines perhaps.
 func isDescription(s string) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= descriptionMax && !strings.ContainsFunc(s, isForbidden)
 }
 
-func isForbidden(r rune) bool { return unicode.IsControl(r) && r != '\n' }
+func isForbidden(r rune) bool { return (unicode.IsControl(r) || isInvisible(r)) && r != '\n' }
+
+// isInvisible reports whether r is a character that nobody sees: by it, what people read
+// can pass for something else, or run in another order than it is stored.
+func isInvisible(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point)
+}
 
 // AddSecret gives an application a second client_secret, so that it can change over
 // without an outage. One that has two, has none by its nature, or is not there, is a
@@ -271,7 +320,7 @@ func (s *Service) Clients(ctx context.Context, after string, limit int) ([]Clien
 }
 
 // checkName gives a name without surrounding space: 1 to 100 characters, none of
-// them a control character.
+// them a control character or invisible.
 func checkName(name string) (string, error) {
 	name = strings.TrimSpace(name)
 	switch {
@@ -283,6 +332,8 @@ func checkName(name string) (string, error) {
 		return "", &FieldError{Field: "name", Problem: "has more than 100 characters"}
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "", &FieldError{Field: "name", Problem: "holds a control character"}
+	case strings.ContainsFunc(name, isInvisible):
+		return "", &FieldError{Field: "name", Problem: "holds an invisible character"}
 	}
 	return name, nil
 }

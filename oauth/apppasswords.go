@@ -61,21 +61,28 @@ func (s *Service) AppPasswords(ctx context.Context, ownerID int64, clientID stri
 }
 
 // AddAppPassword gives a personal application of the owner an app password, which
-// nothing can show again. from is where the owner is. A name that cannot be is a
+// nothing can show again. A name that cannot be is a
 // *FieldError; of one that the application has its cause is ErrExists, and of an
 // application that has AppPasswordsMax it is ErrTooMany. An application that is not the
-// owner's, or not personal, is ErrNotFound.
-func (s *Service) AddAppPassword(ctx context.Context, ownerID int64, clientID, name string, from netip.Addr) (password string, err error) {
-	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
+// owner's, or not personal, is ErrNotFound. A wrong password is refused as by SignIn.
+func (s *Service) AddAppPassword(ctx context.Context, by Confirmation, clientID, name string) (password string, err error) {
+	client, err := s.Application(ctx, by.User.ID, clientID)
+	if err != nil {
 		return "", err
 	}
+	if client.Kind != Personal {
+		return "", ErrNotFound
+	}
 	if name, err = checkName(name); err != nil {
+		return "", err
+	}
+	if err := s.confirm(ctx, by); err != nil {
 		return "", err
 	}
 	password = newAppPassword()
 	hash, _ := appPasswordHash(password)
 	err = s.opts.Store.AddAppPassword(ctx, AppPassword{ClientID: clientID, Name: name, Hash: hash, CreatedAt: s.now()},
-		AppPasswordsMax, s.change(ownerID, ActionAppPasswordAdded, clientID, name, from))
+		AppPasswordsMax, s.change(by.User.ID, ActionAppPasswordAdded, clientID, name, by.Address))
 	switch {
 	case errors.Is(err, ErrExists):
 		return "", &FieldError{Field: "name", Problem: "is taken", Err: err}
@@ -110,17 +117,26 @@ func (s *Service) RemoveAppPassword(ctx context.Context, ownerID int64, clientID
 	return nil
 }
 
-// RequireAppPasswords says whether the password grant takes app passwords only for a
-// person, and the account's own password no more. from is where the person is.
-func (s *Service) RequireAppPasswords(ctx context.Context, u User, only bool, from netip.Addr) error {
+// RequireAppPasswords has the password grant take app passwords only for a person, and
+// the account's own password no more. It takes something away, and so wants no
+// password. from is where the person is.
+func (s *Service) RequireAppPasswords(ctx context.Context, u User, from netip.Addr) error {
+	return s.setAppPasswordsOnly(ctx, u, true, s.change(u.ID, ActionPasswordForbidden, "", "", from))
+}
+
+// AllowOwnPassword undoes RequireAppPasswords. A wrong password is refused as by SignIn.
+func (s *Service) AllowOwnPassword(ctx context.Context, by Confirmation) error {
+	if err := s.confirm(ctx, by); err != nil {
+		return err
+	}
+	return s.setAppPasswordsOnly(ctx, by.User, false, s.change(by.User.ID, ActionPasswordAllowed, "", "", by.Address))
+}
+
+func (s *Service) setAppPasswordsOnly(ctx context.Context, u User, only bool, noted Change) error {
 	if u.AppPasswordsOnly == only {
 		return nil
 	}
-	action := ActionPasswordAllowed
-	if only {
-		action = ActionPasswordForbidden
-	}
-	if err := s.opts.Store.SetAppPasswordsOnly(ctx, u.ID, only, s.change(u.ID, action, "", "", from)); err != nil {
+	if err := s.opts.Store.SetAppPasswordsOnly(ctx, u.ID, only, noted); err != nil {
 		return fmt.Errorf("set which passwords the password grant takes for user %d: %w", u.ID, err)
 	}
 	return nil

@@ -95,12 +95,15 @@ func (s *Service) register(ctx context.Context, c Client, limit int, noted Chang
 }
 
 // AddOwnSecret is AddSecret for an application of the owner; of any other it is
-// ErrNotFound.
-func (s *Service) AddOwnSecret(ctx context.Context, ownerID int64, clientID string, from netip.Addr) (secret string, err error) {
-	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
+// ErrNotFound. A wrong password is refused as by SignIn.
+func (s *Service) AddOwnSecret(ctx context.Context, by Confirmation, clientID string) (secret string, err error) {
+	if _, err := s.Application(ctx, by.User.ID, clientID); err != nil {
 		return "", err
 	}
-	return s.addSecret(ctx, clientID, s.change(ownerID, ActionSecretAdded, clientID, "", from))
+	if err := s.confirm(ctx, by); err != nil {
+		return "", err
+	}
+	return s.addSecret(ctx, clientID, s.change(by.User.ID, ActionSecretAdded, clientID, "", by.Address))
 }
 
 // RemoveOwnSecret is RemoveSecret for an application of the owner; of any other it is

@@ -29,7 +29,7 @@ func TestApplicationsOfAnOwner(t *testing.T) {
 		got, err := s.Application(t.Context(), s.bob.ID, id)
 		require.ErrorIs(t, err, oauth.ErrNotFound, id)
 		require.Zero(t, got)
-		_, err = s.AddOwnSecret(t.Context(), s.bob.ID, id, home())
+		_, err = s.AddOwnSecret(t.Context(), s.asBob(), id)
 		require.ErrorIs(t, err, oauth.ErrNotFound, id)
 		require.ErrorIs(t, s.RemoveOwnSecret(t.Context(), s.bob.ID, id, 1, home()), oauth.ErrNotFound, id)
 		_, err = s.OwnToken(t.Context(), s.bob, id, bobPassword, netip.Addr{})

@@ -206,6 +206,7 @@ func TestRedirectURIsThatCanBeRegistered(t *testing.T) {
 		"https://app.example":                            true,
 		"https://app.example:8443/cb?a=b":                true,
 		"https://app.example/%C3%A9":                     true,
+		"https://xn--fxbridge-1jg.example/":              true,
 		"http://localhost/cb":                            true,
 		"http://localhost:3000":                          true,
 		"http://127.0.0.1:1234/":                         true,
@@ -247,6 +248,10 @@ func TestRedirectURIsThatCanBeRegistered(t *testing.T) {
 		"https://app.example/\x00":             false,
 		"https://app.example/\xff":             false,
 		"https://app.example/%zz":              false,
+		"https://app.example/é":                false,
+		"https://fоxbridge.example/":           false, // о is Cyrillic
+		"https://f%D0%BExbridge.example/":      false,
+		"https://app.example\u202e/":           false,
 		"https://a.example/" + strings.Repeat("x", 2031): false,
 	} {
 		require.Equal(t, want, oauth.ValidRedirectURI(uri), "%q", uri)
@@ -266,6 +271,7 @@ func FuzzRedirectURI(f *testing.F) {
 		require.Nil(t, u.User)
 		require.NotContains(t, uri, "#")
 		require.NotContains(t, uri, "\n")
+		require.Regexp(t, `^[!-~]+$`, uri+u.Host)
 		require.Contains(t, []bool{u.Scheme == "https", u.Scheme == "http", strings.Contains(u.Scheme, ".")}, true)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Kind says what an application may be used for, and so which grants it may use.
@@ -105,16 +104,16 @@ type Secret struct {
 
 const redirectURIMax = 2048 // bytes
 
-// ValidRedirectURI reports whether an application may register uri: an absolute URL
-// without fragment and user information, https, or http to this machine's own
+// ValidRedirectURI reports whether an application may register uri: an absolute URL in
+// ASCII (RFC 3986 section 2; a domain in its form of RFC 5891 section 4.4) without fragment and user information, https, or http to this machine's own
 // loopback, or the private scheme of a native application, which holds a dot
 // (RFC 8252 section 7).
 func ValidRedirectURI(uri string) bool {
 	u, err := url.Parse(uri)
-	if err != nil || len(uri) > redirectURIMax || !utf8.ValidString(uri) || strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+	if err != nil || len(uri) > redirectURIMax || !isPrintable(uri) {
 		return false
 	}
-	if strings.Contains(uri, "#") || u.User != nil || hasDotSegment(u) {
+	if !isPrintable(u.Host) || strings.Contains(uri, "#") || u.User != nil || hasDotSegment(u) {
 		return false
 	}
 	switch u.Scheme {
@@ -125,6 +124,11 @@ func ValidRedirectURI(uri string) bool {
 	default:
 		return strings.Contains(u.Scheme, ".") && u.Opaque == ""
 	}
+}
+
+// isPrintable reports whether s has printable ASCII characters alone, and no space.
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 func hasDotSegment(u *url.URL) bool {

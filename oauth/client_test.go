@@ -136,6 +136,10 @@ func TestCommercialRequestsAreRefusedByField(t *testing.T) {
 		"description not text": {func(r *oauth.CommercialRequest) { r.Description = "\xff" }, "description"},
 		"control characters":   {func(r *oauth.CommercialRequest) { r.Description = "\x1b[2J" }, "description"},
 		"NUL":                  {func(r *oauth.CommercialRequest) { r.Description = "\x00" }, "description"},
+		"name read backwards":  {func(r *oauth.CommercialRequest) { r.Name = "\u202eegdirbxoF" }, "name"},
+		"invisible":            {func(r *oauth.CommercialRequest) { r.Description = "Made by\u200b us." }, "description"},
+		"line separator":       {func(r *oauth.CommercialRequest) { r.Description = "One.\u2028Two." }, "description"},
+		"home page that looks": {func(r *oauth.CommercialRequest) { r.HomePage = "https://fоxbridge.example/" }, "home page"}, // о is Cyrillic
 		"home page over http":  {func(r *oauth.CommercialRequest) { r.HomePage = "http://localhost/" }, "home page"},
 		"home page a script":   {func(r *oauth.CommercialRequest) { r.HomePage = "javascript:alert(1)" }, "home page"},
 		"no redirect_uri":      {func(r *oauth.CommercialRequest) { r.RedirectURIs = nil }, "redirect_uri"},
@@ -155,6 +159,30 @@ func TestCommercialRequestsAreRefusedByField(t *testing.T) {
 		r.Description, r.HomePage, r.RedirectURIs = strings.Repeat("é", 500), "", many[:10]
 	}))
 	require.NoError(t, err, "the most, and the least")
+}
+
+// What nobody sees makes one name look like another one, or run backwards.
+func TestNamesAndDescriptionsAreSeenWhole(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for name, character := range map[string]string{
+		"soft hyphen": "\u00ad", "combining grapheme joiner": "\u034f", "Arabic letter mark": "\u061c", "Hangul filler": "\u3164",
+		"zero width space": "\u200b", "zero width joiner": "\u200d", "left-to-right mark": "\u200e", "line separator": "\u2028",
+		"paragraph separator": "\u2029", "right-to-left override": "\u202e", "word joiner": "\u2060", "isolate": "\u2066",
+		"byte order mark": "\ufeff", "interlinear annotation": "\ufff9", "tag": "\U000e0041",
+	} {
+		text := "Fox" + character + "bridge"
+		_, _, err := s.AddClient(t.Context(), aliceEmail, text)
+		require.EqualError(t, err, "name holds an invisible character", name)
+		_, _, err = s.RequestCommercial(t.Context(), s.request(func(r *oauth.CommercialRequest) { r.Description = text }))
+		require.EqualError(t, err, "description is not text of at most 500 characters, none of them invisible", name)
+	}
+	for _, text := range []string{"Zoë", "Ωmega", "مرحبا", "東京", "हिन्दी", "👩", "e\u0301", "L’été : 20 °C"} {
+		_, _, err := s.AddClient(t.Context(), aliceEmail, text)
+		require.NoError(t, err)
+		_, _, err = s.RequestCommercial(t.Context(), s.request(func(r *oauth.CommercialRequest) { r.Name, r.Description = text, text+"\n"+text }))
+		require.NoError(t, err)
+	}
 }
 
 func TestASecretIsRotatedWithoutAnOutage(t *testing.T) {

@@ -69,8 +69,7 @@ func TestADeviceThatItsOwnerLetsInGetsTokens(t *testing.T) {
 	_, err = s.Authenticate(t.Context(), tokens.AccessToken)
 	require.NoError(t, err, "a poll that comes late ends nothing")
 
-	changes, err := s.Changes(t.Context(), s.alice.ID, 0)
-	require.NoError(t, err)
+	changes := s.changes(t, s.alice)
 	require.Len(t, changes, 1)
 	changes[0].ID = 0
 	require.Equal(t, oauth.Change{
@@ -133,9 +132,7 @@ func TestAUserCodeIsForItsOwnersAccountOnly(t *testing.T) {
 		refused(t, err, oauth.CodeAccessDenied)
 	}
 	s.polls(t, d, oauth.CodeAuthorizationPending)
-	changes, err := s.Changes(t.Context(), s.bob.ID, 0)
-	require.NoError(t, err)
-	require.Empty(t, changes)
+	require.Empty(t, s.changes(t, s.bob))
 }
 
 func TestGuessingUserCodesIsLimited(t *testing.T) {

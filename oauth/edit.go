@@ -42,8 +42,8 @@ type Edit struct {
 // HeldEdit is a change of an application that waits for an operator. Until then the
 // application goes on as it is.
 type HeldEdit struct {
-	// Client has ID, Edition, Name, RedirectURIs, Scope, Public, RequirePKCE,
-	// RequireScope, Legacy and Logo, as they are to be.
+	// Client has ID, Edition, Name, Description, HomePage, RedirectURIs, Scope, Public,
+	// RequirePKCE, RequireScope, Legacy and Logo, as they are to be.
 	Client Client
 	Since  time.Time
 }
@@ -99,7 +99,8 @@ func (s *Service) edited(ctx context.Context, live Client) (c Client, held *Held
 
 // merge gives live with what an operator decides on taken from held.
 func merge(live, held Client) Client {
-	live.Name, live.RedirectURIs, live.Scope = held.Name, held.RedirectURIs, held.Scope
+	live.Name, live.Description, live.HomePage = held.Name, held.Description, held.HomePage
+	live.RedirectURIs, live.Scope = held.RedirectURIs, held.Scope
 	live.Public, live.RequirePKCE, live.RequireScope = held.Public, held.RequirePKCE, held.RequireScope
 	live.Legacy, live.Logo = held.Legacy, held.Logo
 	return live
@@ -110,9 +111,11 @@ func merge(live, held Client) Client {
 // *FieldError with the cause ErrChanged. What cannot be stored is a *FieldError.
 //
 // What an operator approved does not change silently. Of an application that was
-// approved, a new name, and whatever lets it do more than before, waits for an
+// approved, another name, description or home page, by which people know it where they
+// are asked for their consent, and whatever lets it do more than before, waits for an
 // operator, and held is true; the application goes on as it was approved. What only
-// takes something from it, its description and its home page hold at once.
+// takes something from it holds at once. (An empty description takes nothing away: the
+// one that was approved may say what the application is not.)
 func (s *Service) Edit(ctx context.Context, ownerID int64, clientID string, edition int64, e Edit, address netip.Addr) (held bool, err error) {
 	live, err := s.Application(ctx, ownerID, clientID)
 	if err != nil {
@@ -213,6 +216,8 @@ func atOnce(live, want Client) (now Client, rest bool) {
 	}
 	added := func(uri string) bool { return !slices.Contains(live.RedirectURIs, uri) }
 	wait(want.Name != live.Name, func() { now.Name = live.Name })
+	wait(want.Description != live.Description, func() { now.Description = live.Description })
+	wait(want.HomePage != live.HomePage, func() { now.HomePage = live.HomePage })
 	wait(slices.ContainsFunc(want.RedirectURIs, added), func() { now.RedirectURIs = live.RedirectURIs })
 	wait(!want.Scope.Within(live.Scope), func() { now.Scope = live.Scope })
 	wait(want.Public != live.Public, func() { now.Public = live.Public })
@@ -346,6 +351,7 @@ func (s *Service) delete(ctx context.Context, c Client, who by) error {
 	case err != nil:
 		return fmt.Errorf("delete client %s: %w", c.ID, err)
 	}
+	s.opts.Observer.ConnectionsChanged(c.ID)
 	return nil
 }
 

@@ -48,8 +48,10 @@ func TestWhatAnOperatorApprovedDoesNotChangeSilently(t *testing.T) {
 		held   bool
 	}{
 		"nothing":                    {bare, func(*oauth.Edit) {}, false},
-		"description":                {bare, func(e *oauth.Edit) { e.Description = "Other." }, false},
-		"home page":                  {bare, func(e *oauth.Edit) { e.HomePage = "https://other.example" }, false},
+		"description":                {bare, func(e *oauth.Edit) { e.Description = "By Foxbridge itself." }, true},
+		"no description":             {bare, func(e *oauth.Edit) { e.Description = "" }, true},
+		"home page":                  {bare, func(e *oauth.Edit) { e.HomePage = "https://other.example" }, true},
+		"no home page":               {bare, func(e *oauth.Edit) { e.HomePage = "" }, true},
 		"name":                       {bare, func(e *oauth.Edit) { e.Name = "Foxbridge itself" }, true},
 		"another redirect URI":       {bare, func(e *oauth.Edit) { e.RedirectURIs = append(e.RedirectURIs, other) }, true},
 		"a redirect URI in place":    {bare, func(e *oauth.Edit) { e.RedirectURIs = []string{other} }, true},
@@ -75,11 +77,14 @@ func TestWhatAnOperatorApprovedDoesNotChangeSilently(t *testing.T) {
 		wanted, edit, err := s.Edited(t.Context(), s.bob.ID, app.ID)
 		require.NoError(t, err)
 		require.Equal(t, want.Name, wanted.Name, name)
+		require.Equal(t, want.Description, wanted.Description, name)
+		require.Equal(t, want.HomePage, wanted.HomePage, name)
 		require.Equal(t, want.RedirectURIs, wanted.RedirectURIs, name)
 		require.Equal(t, oauth.NewScope(want.Scopes...), wanted.Scope, name)
 		require.Equal(t, held, edit != nil, name)
 		live := s.live(t, app.ID)
 		require.True(t, live.Scope.Within(app.Scope), name)
+		require.Equal(t, []string{app.Name, app.Description, app.HomePage}, []string{live.Name, live.Description, live.HomePage}, name)
 		if !held {
 			require.Equal(t, wanted, live, name)
 			continue
@@ -102,12 +107,15 @@ func TestAnApplicationGoesOnAsItWasApproved(t *testing.T) {
 	tokens := s.issue(t, app)
 	held, err := s.edit(t, app.ID, func(e *oauth.Edit) {
 		e.Name, e.RedirectURIs, e.Scopes, e.RequirePKCE = "Other", []string{"https://other.example/"}, []string{"admin", "read"}, true
+		e.Description, e.HomePage = "Approved by Foxbridge.", "https://other.example"
 	})
 	require.NoError(t, err)
 	require.True(t, held)
 	asked, err := s.Authorize(t.Context(), app.ask())
 	require.NoError(t, err)
 	require.Equal(t, "Bob's app", asked.Client.Name)
+	require.Equal(t, app.Description, asked.Client.Description)
+	require.Equal(t, app.HomePage, asked.Client.HomePage)
 	require.Equal(t, oauth.NewScope("read", "write"), asked.Scope)
 	_, err = s.Authorize(t.Context(), app.ask(func(r *oauth.AuthorizeRequest) { r.RedirectURI = "https://other.example/" }))
 	refused(t, err, oauth.CodeInvalidRequest)
@@ -118,6 +126,7 @@ func TestAnApplicationGoesOnAsItWasApproved(t *testing.T) {
 	err = s.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: 1, Approve: false})
 	require.NoError(t, err)
 	require.Equal(t, "Bob's app", s.live(t, app.ID).Name)
+	require.Equal(t, app.Description, s.live(t, app.ID).Description)
 	_, edit, err := s.Edited(t.Context(), s.bob.ID, app.ID)
 	require.NoError(t, err)
 	require.Nil(t, edit)
@@ -134,10 +143,11 @@ func TestNobodyApprovesWhatTheyHaveNotSeen(t *testing.T) {
 	s := newServer(t)
 	pending, _, err := s.RequestCommercial(t.Context(), s.request())
 	require.NoError(t, err)
-	held, err := s.edit(t, pending.ID, func(e *oauth.Edit) { e.Name = "Foxbridge itself" })
+	held, err := s.edit(t, pending.ID, func(e *oauth.Edit) { e.Name, e.Description, e.HomePage = "Foxbridge itself", "All of it.", "" })
 	require.NoError(t, err)
 	require.False(t, held, "nobody has approved anything yet")
-	require.Equal(t, "Foxbridge itself", s.live(t, pending.ID).Name)
+	live := s.live(t, pending.ID)
+	require.Equal(t, []string{"Foxbridge itself", "All of it.", ""}, []string{live.Name, live.Description, live.HomePage})
 	require.ErrorIs(t, s.Approve(t.Context(), pending.ID), oauth.ErrNotFound)
 	err = s.Decide(t.Context(), oauth.Decision{ClientID: pending.ID, Edition: 0, Approve: true})
 	require.ErrorIs(t, err, oauth.ErrNotFound)
@@ -283,8 +293,7 @@ func TestADeletedApplicationIsDeadAtOnce(t *testing.T) {
 	require.NoError(t, s.DeleteClient(t.Context(), phone.ID))
 	_, err = s.Token(t.Context(), phone.exchange(oauth.NewSecret()))
 	refused(t, err, oauth.CodeInvalidClient)
-	changes, err := s.Changes(t.Context(), s.bob.ID, 0)
-	require.NoError(t, err)
+	changes := s.changes(t, s.bob)
 	require.Equal(t, oauth.ActionAppDeleted, changes[0].Action)
 	require.Zero(t, changes[0].ActorID, "by command")
 	require.Equal(t, oauth.ActionAppDeleted, changes[2].Action)

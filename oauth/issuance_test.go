@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -280,6 +281,7 @@ type bridges struct {
 	open      func() (oauth.Store, func() error)
 	closes    []func() error
 	exec      func(query string, args ...any) error
+	sessions  func(t testing.TB) []int // process numbers of the server's, if there is one
 }
 
 // issued is an Observer that remembers whether the last token was wasteful.
@@ -295,7 +297,9 @@ func (o *issued) TokenIssued(_, _ string, wasteful bool) {
 }
 func (*issued) Judged(string, string, string) {}
 func (*issued) Switched(string, bool, string) {}
-func (*issued) Refused(string)                {}
+
+func (*issued) ConnectionsChanged(string) {}
+func (*issued) Refused(string)            {}
 
 func (o *issued) last() bool {
 	o.mu.Lock()
@@ -341,14 +345,15 @@ func (b *bridges) restart(i int) error {
 	return err
 }
 
-func onSQLite(t testing.TB) *bridges {
+// onSQLite gives n services on one SQLite file.
+func onSQLite(t testing.TB, n int, options func(*oauth.Options)) *bridges {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "foxbridge.db")
 	db, err := migrations.Open(migrations.SQLite, path)
 	require.NoError(t, err)
 	require.NoError(t, migrations.Apply(t.Context(), db, migrations.SQLite))
 	require.NoError(t, db.Close())
-	b := &bridges{}
+	b := &bridges{options: options, sessions: func(testing.TB) []int { return nil }}
 	var current *groupcommit.SQLite
 	b.open = func() (oauth.Store, func() error) {
 		current, err = groupcommit.OpenSQLite(context.Background(), path, nil)
@@ -361,7 +366,7 @@ func onSQLite(t testing.TB) *bridges {
 			return err
 		})
 	}
-	b.start(t, 1)
+	b.start(t, n)
 	return b
 }
 
@@ -380,6 +385,12 @@ func onPostgres(t testing.TB, options func(*oauth.Options)) *bridges {
 		_, err := db.Read().Exec(context.Background(), query, args...)
 		return err
 	}
+	b.sessions = func(t testing.TB) []int {
+		rows, _ := db.Read().Query(context.Background(), `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'`)
+		pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
+		require.NoError(t, err)
+		return pids
+	}
 	b.start(t, 2)
 	return b
 }
@@ -390,7 +401,7 @@ func onPostgres(t testing.TB, options func(*oauth.Options)) *bridges {
 func TestTheSwitchFallsOnTheTokenThatANaiveCounterNames(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(testing.TB) *bridges{
-		"SQLite":     onSQLite,
+		"SQLite":     func(t testing.TB) *bridges { return onSQLite(t, 1, nil) },
 		"PostgreSQL": func(t testing.TB) *bridges { return onPostgres(t, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {

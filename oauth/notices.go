@@ -16,6 +16,7 @@ type Channel string
 const (
 	ChannelMail    Channel = "mail"    // to the owner of the application
 	ChannelWebhook Channel = "webhook" // to the operator
+	ChannelHistory Channel = "history" // to the histories of homes
 )
 
 // Verdicts are those that are told on the channel.
@@ -26,6 +27,8 @@ func (c Channel) Verdicts() []Verdict {
 		return owners
 	case ChannelWebhook:
 		return append(owners, VerdictShadow, VerdictReactivation)
+	case ChannelHistory:
+		return []Verdict{VerdictSwitchOff, VerdictReactivation}
 	default:
 		return nil
 	}

@@ -78,7 +78,7 @@ func (s *Service) Decide(ctx context.Context, d Decision) error {
 		action, edit, d.Reason = ActionAppApproved, ActionAppEditApproved, ""
 	}
 	if d.Reason = strings.TrimSpace(d.Reason); !isDescription(d.Reason) {
-		return &FieldError{Field: "reason", Problem: "is not text of at most 500 characters"}
+		return &FieldError{Field: "reason", Problem: "is not text of at most 500 characters, none of them invisible"}
 	}
 	noted, err := s.byCommand(ctx, d.ClientID, action)
 	if wrong, is := errors.AsType[*FieldError](err); is {

@@ -247,7 +247,8 @@ func (s *Service) CompleteWithRecoveryCode(ctx context.Context, pending, code st
 }
 
 // Confirmation is a person who is signed in and has entered the password again, as
-// every change of second factors wants it.
+// every change of second factors wants it, and whatever makes a secret that outlives the
+// session: who finds a browser signed in gets nothing that lasts.
 type Confirmation struct {
 	User     User
 	Password string

@@ -44,6 +44,11 @@ func (p phone) wrong(t testing.TB) string {
 
 const totpStep = 30 * time.Second
 
+// asBob is asAlice for Bob.
+func (s *server) asBob() oauth.Confirmation {
+	return oauth.Confirmation{User: s.bob, Password: bobPassword, Address: home()}
+}
+
 // asAlice is Alice, who has entered her password again.
 func (s *server) asAlice() oauth.Confirmation {
 	return oauth.Confirmation{User: s.alice, Password: alicePassword, Address: home()}
@@ -94,8 +99,7 @@ func isOut(t testing.TB, code, reason string, in oauth.SignedIn, err error) {
 // factorActions are those in Alice's record, the first one first, but for sign-ins.
 func (s *server) factorActions(t testing.TB) (actions []oauth.Action) {
 	t.Helper()
-	changes, err := s.Changes(t.Context(), s.alice.ID, 0)
-	require.NoError(t, err)
+	changes := s.changes(t, s.alice)
 	for i := range changes {
 		c := changes[len(changes)-1-i]
 		require.Equal(t, s.alice.ID, c.UserID)
@@ -346,7 +350,7 @@ func TestSettingUpAnAuthenticatorApp(t *testing.T) {
 		require.ErrorAs(t, err, &wrong)
 		require.Equal(t, want, wrong.Field)
 	}
-	bob := oauth.Confirmation{User: s.bob, Password: bobPassword, Address: home()}
+	bob := s.asBob()
 	field("setup", bob, setup.Sealed, p.code(t, 0))
 	field("setup", s.asAlice(), "", p.code(t, 0))
 	field("setup", s.asAlice(), setup.Sealed[1:], p.code(t, 0))
@@ -436,7 +440,7 @@ func TestRecoveryCodesHoldOnce(t *testing.T) {
 	s.isIn(t, s.alice, in, err)
 	require.Equal(t, 9, left)
 
-	_, err = s.NewRecoveryCodes(t.Context(), oauth.Confirmation{User: s.bob, Password: bobPassword, Address: home()})
+	_, err = s.NewRecoveryCodes(t.Context(), s.asBob())
 	require.ErrorIs(t, err, oauth.ErrNotFound, "of who has no second factor")
 	require.Equal(t, []oauth.Action{
 		oauth.ActionTOTPAdded, oauth.ActionRecoveryCodeUsed, oauth.ActionRecoveryCodeUsed, oauth.ActionRecoveryCodeUsed,

@@ -34,6 +34,9 @@ type Observer interface {
 	// Switched tells of an application that was switched off, or on again, and of the
 	// Actor who did it.
 	Switched(clientID string, off bool, by string)
+	// ConnectionsChanged tells that a ConnectionEvent of an application may wait to be
+	// told; empty: of any.
+	ConnectionsChanged(clientID string)
 	// Refused tells of a refusal by its Error.Reason.
 	Refused(reason string)
 }
@@ -167,6 +170,7 @@ type nobody struct{}
 func (nobody) TokenIssued(string, string, bool) {}
 func (nobody) Judged(string, string, string)    {}
 func (nobody) Switched(string, bool, string)    {}
+func (nobody) ConnectionsChanged(string)        {}
 func (nobody) Refused(string)                   {}
 
 // now is the time as a Store keeps it.

@@ -274,10 +274,14 @@ func TestAddUserRefusesByField(t *testing.T) {
 	s := newServer(t)
 	for name, c := range map[string]struct{ email, user, password, want string }{
 		"no address":           {"nobody", "N", "long enough", "email is not an e-mail address"},
+		"a look-alike letter":  {"аlice@example.org", "N", "long enough", "email holds a character other than ASCII, which may look like another one"}, // а is Cyrillic
+		"a look-alike domain":  {"n@éxample.org", "N", "long enough", "email holds a character other than ASCII, which may look like another one"},
+		"invisible in address": {"n\u200b@example.org", "N", "long enough", "email holds a character other than ASCII, which may look like another one"},
 		"taken":                {" ALICE@example.org", "N", "long enough", "email is taken"},
 		"no name":              {"n@example.org", " \t", "long enough", "name is empty"},
 		"long name":            {"n@example.org", strings.Repeat("é", 101), "long enough", "name has more than 100 characters"},
 		"control in name":      {"n@example.org", "N\x1b[2J", "long enough", "name holds a control character"},
+		"name read backwards":  {"n@example.org", "\u202eecilA", "long enough", "name holds an invisible character"},
 		"name not UTF-8":       {"n@example.org", "N\xff", "long enough", "name is not valid UTF-8"},
 		"short password":       {"n@example.org", "N", "short", "password has fewer than 8 bytes"},
 		"long password":        {"n@example.org", "N", strings.Repeat("p", 1025), "password has more than 1024 bytes"},

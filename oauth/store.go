@@ -12,6 +12,7 @@ import (
 type Store interface {
 	Ledger
 	Notices
+	ConnectionEvents
 	AccountStore
 
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.
@@ -24,8 +25,8 @@ type Store interface {
 	Users(ctx context.Context, after int64, limit int) ([]User, error)
 
 	// AddClient inserts c with its secrets, whose IDs are the store's to give. A taken
-	// ID is ErrExists; an unknown owner is ErrNotFound.
-	AddClient(ctx context.Context, c Client) error
+	// ID is ErrExists; an unknown owner is ErrNotFound. The changes are written with it.
+	AddClient(ctx context.Context, c Client, changes ...Change) error
 	// AddClientWithin is AddClient, unless the owner has limit clients of that kind and
 	// status already: then it is ErrTooMany. Of any number of concurrent calls no more
 	// succeed than that.

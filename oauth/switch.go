@@ -167,7 +167,7 @@ func (s *Service) intervention(clientID string, by Actor, key, reason string) (I
 	case !isHex(clientID, clientIDDigits):
 		return Intervention{}, &FieldError{Field: "client_id", Problem: "is malformed"}
 	case !utf8.ValidString(reason) || utf8.RuneCountInString(reason) > reasonMax || strings.ContainsFunc(reason, isForbidden):
-		return Intervention{}, &FieldError{Field: "reason", Problem: "is not text of at most 500 characters"}
+		return Intervention{}, &FieldError{Field: "reason", Problem: "is not text of at most 500 characters, none of them invisible"}
 	case !utf8.ValidString(key) || len(key) > keyMax || strings.ContainsFunc(key, unicode.IsControl):
 		return Intervention{}, &FieldError{Field: "key", Problem: "is not text of at most 200 bytes"}
 	}

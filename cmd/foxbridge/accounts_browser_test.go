@@ -75,6 +75,7 @@ func TestBrowserAccounts(t *testing.T) {
 	c.press(t, "form[action='"+path+"/password'] button")
 	c.look(t, "app-password-refused")
 	c.enter(t, "name", "Raspberry in the kitchen")
+	c.enterInto(t, "#app-password-password", e.password)
 	c.press(t, "form[action='"+path+"/password'] button")
 	appPassword := c.read(t, "#app-password")
 	for _, css := range []string{"#app-password", "#curl"} {
@@ -92,6 +93,15 @@ func TestBrowserAccounts(t *testing.T) {
 	require.NotEmpty(t, passwordGrant(t, bridge, e.app, e.username, strings.ToUpper(appPassword)))
 	c.open(t, foxbridge+path)
 	c.look(t, "application-with-app-password")
+	c.open(t, foxbridge+"/security")
+	c.enterInto(t, "#scripts-password", "wrong")
+	c.press(t, "form[action='/security/scripts'] button")
+	c.look(t, "security-scripts-refused")
+	require.Contains(t, c.read(t, "#errors"), "This is not your password.")
+	c.enterInto(t, "#scripts-password", e.password)
+	c.press(t, "form[action='/security/scripts'] button")
+	require.Contains(t, c.text(t), "Scripts may use the password of your account again.")
+	require.NotEmpty(t, passwordGrant(t, bridge, e.app, e.username, e.password))
 
 	// Another browser, and another password.
 	other := newVisitor(t)

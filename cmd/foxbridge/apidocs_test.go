@@ -76,6 +76,7 @@ func TestBrowserAPIDocumentation(t *testing.T) {
 	c.click(t, ".auth-wrapper .authorize")
 	c.click(t, ".auth-container input[aria-label='auth-bearer-value']")
 	c.do(t, chromedp.SendKeys(chromedp.CSS(".auth-container input[aria-label='auth-bearer-value']"), token))
+	c.checkAccessible(t, "api-documentation-authorization")
 	c.click(t, ".auth-container:has(input[aria-label='auth-bearer-value']) .authorize")
 	c.click(t, ".close-modal")
 	const tried = "#operations-Sockets-siteDeviceSocketOn"
@@ -87,7 +88,12 @@ func TestBrowserAPIDocumentation(t *testing.T) {
 	c.do(t, chromedp.WaitVisible(chromedp.CSS(tried+" .live-responses-table .response-col_status")))
 	require.Contains(t, c.read(t, tried+" .live-responses-table"), `"request": "OK"`)
 	require.Len(t, home.Executions(), 1, "it happened in the house")
-	c.foreign = "#try" // an operation of Swagger UI that is open has fields without a label
+	// What else is open has a form, its fields, and a list of words to choose from.
+	for _, other := range []string{"#operations-Tokens-token", "#operations-History-siteHistory"} {
+		c.click(t, other+" .opblock-summary-control")
+		c.click(t, other+" .try-out__btn")
+	}
+	c.foreign = "#try"
 	c.lookAround(t, "api-documentation-tried", tried+" .curl-command")
 
 	urls := asked.all()

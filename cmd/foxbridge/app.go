@@ -206,7 +206,7 @@ func appListCommand(p process) *cobra.Command {
 			return err
 		}
 		return list(&out, p.stdout, applications, "CLIENT_ID\tNAME\tKIND\tSTATUS\tEDITION\tOWNER\tSECRETS\tCREATED", func(a application) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.edition(), a.OwnerID, secretIDs(a.Secrets), a.CreatedAt.Format(time.RFC3339))
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.edition(), a.OwnerID, len(a.Secrets), a.CreatedAt.Format(time.RFC3339))
 		})
 	})
 	return c

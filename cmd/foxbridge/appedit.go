@@ -19,6 +19,8 @@ type waiting struct {
 	Edition      int64     `json:"edition"`
 	Since        time.Time `json:"since"`
 	Name         string    `json:"name"`
+	Description  string    `json:"description"`
+	HomePage     string    `json:"home_page"`
 	RedirectURIs []string  `json:"redirect_uris"`
 	Scope        string    `json:"scope"`
 	Public       bool      `json:"public"`
@@ -35,7 +37,8 @@ func waitingOf(h oauth.HeldEdit) *waiting {
 		logo = hex.EncodeToString(c.Logo[:])
 	}
 	return &waiting{
-		Edition: c.Edition, Since: h.Since, Name: c.Name, RedirectURIs: c.RedirectURIs, Scope: c.Scope.String(),
+		Edition: c.Edition, Since: h.Since, Name: c.Name, Description: c.Description, HomePage: c.HomePage,
+		RedirectURIs: c.RedirectURIs, Scope: c.Scope.String(),
 		Public: c.Public, RequirePKCE: c.RequirePKCE, RequireScope: c.RequireScope, Legacy: c.Legacy, Logo: logo,
 	}
 }

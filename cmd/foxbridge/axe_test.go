@@ -53,7 +53,7 @@ func (v violation) String() string {
 
 // axeRun asks for all that axe-core knows, its best practices and the size of what is
 // pressed among it.
-const axeRun = `axe.run({include: [["html"]], exclude: [%q].filter(css => css)}, {resultTypes: ["violations"], rules: {"target-size": {enabled: true}}}).then(found => found.violations)`
+const axeRun = `axe.run({resultTypes: ["violations"], rules: {"target-size": {enabled: true}}}).then(found => found.violations)`
 
 // checkAccessible runs axe-core on the page as it is now.
 func (c *chrome) checkAccessible(t testing.TB, name string) {
@@ -62,7 +62,7 @@ func (c *chrome) checkAccessible(t testing.TB, name string) {
 		return
 	}
 	c.do(t, chromedp.Evaluate[chromedp.Void](c.axe))
-	found := ask(t, c, chromedp.Evaluate[[]violation](fmt.Sprintf(axeRun, c.foreign), chromedp.EvalAwaitPromise))
+	found := ask(t, c, chromedp.Evaluate[[]violation](axeRun, chromedp.EvalAwaitPromise))
 	var told strings.Builder
 	for _, v := range found {
 		fmt.Fprintln(&told, v)
@@ -82,7 +82,7 @@ func TestBrowserFindsWhatIsNotAccessible(t *testing.T) {
 	}
 	c.open(t, "data:text/html,<!DOCTYPE html><html lang=en><title>Faults</title><main><h1>Faults</h1><input id=bare><p style='color:%23aaa;background:%23fff'>Pale</p></main>")
 	c.do(t, chromedp.Evaluate[chromedp.Void](c.axe))
-	found := ask(t, c, chromedp.Evaluate[[]violation](fmt.Sprintf(axeRun, c.foreign), chromedp.EvalAwaitPromise))
+	found := ask(t, c, chromedp.Evaluate[[]violation](axeRun, chromedp.EvalAwaitPromise))
 	told := make(map[string]string)
 	for _, v := range found {
 		told[v.Rule] = v.String()

@@ -25,7 +25,7 @@ func TestBrowserSecondFactors(t *testing.T) {
 	data := t.TempDir()
 	e := newEstate(t, []string{"--data-dir", data}, data, "socket:Lamp")
 	bridge := e.serve(t, "--public-url", "http://localhost") // passkeys want a host name
-	c := newChrome(t, chromedp.Flag("host-resolver-rules", "MAP localhost:80 "+bridge.HTTP))
+	c := newChrome(t, newProxy(t, "localhost:80", bridge.HTTP).forChromium()...)
 	device := c.plugIn(t)
 	const foxbridge = "http://localhost"
 

@@ -11,7 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/cmd/demo-app/demoapp"
 )
 
 // What people see, in a real browser: they sign in, let an application in with less
@@ -31,6 +31,7 @@ func TestBrowser(t *testing.T) {
 	c.look(t, "demo-app")
 	c.press(t, "form[action='/authorize'] button")
 	require.Contains(t, c.at(t), foxbridge+"/signin?")
+	require.Contains(t, c.text(t), "“Comfort” asks for access to your home.")
 	c.look(t, "sign-in")
 	c.enter(t, "username", e.username)
 	c.enter(t, "password", "wrong")
@@ -44,7 +45,7 @@ func TestBrowser(t *testing.T) {
 	require.Contains(t, c.text(t), "Comfort")
 	require.Contains(t, c.text(t), "Shows your home and switches things.")
 	c.look(t, "consent")
-	c.tick(t, "scope", "security:arm", "security:disarm", "shutter:read", "shutter:operate", "history:read")
+	c.tick(t, "scope", "security:arm", "security:disarm", "shutter:read", "shutter:operate")
 	c.tick(t, "site", "2")
 	c.press(t, "button[value=allow]")
 	require.Equal(t, app+"/", c.at(t))
@@ -56,7 +57,7 @@ func TestBrowser(t *testing.T) {
 	}
 	c.look(t, "demo-app-narrowed")
 	c.press(t, fmt.Sprintf("form[action='/sites/%d/socket/%d/on'] button", e.home.SiteID, e.box.Devices[0].DeviceID))
-	require.Contains(t, c.text(t), "The home switched it on.")
+	require.Contains(t, c.text(t), "Lamp is switched on.")
 	require.Len(t, home.Executions(), 1)
 	c.press(t, "form[action='/sign-out'] button")
 	require.Contains(t, c.text(t), "Signed out.")
@@ -64,7 +65,7 @@ func TestBrowser(t *testing.T) {
 	// Signed in already, the person is asked at once, and says no.
 	c.press(t, "form[action='/authorize'] button")
 	require.Contains(t, c.at(t), foxbridge+"/oauth2/authorize?")
-	c.tick(t, "scope", devices.Scopes()...)
+	c.tick(t, "scope", demoapp.Scopes()...)
 	c.press(t, "button[value=allow]")
 	require.Contains(t, c.at(t), foxbridge+"/oauth2/consent", "nothing is no consent")
 	c.look(t, "consent-of-nothing")
@@ -126,12 +127,18 @@ func TestBrowserMyApplications(t *testing.T) {
 	c.press(t, "form[action='/dev/apps/personal'] button")
 	made := application{ClientID: c.read(t, "#client-id"), ClientSecret: c.read(t, "#client-secret")}
 	require.NotEmpty(t, passwordGrant(t, bridge, made, e.username, e.password))
-	c.lookAround(t, "new-personal-secret", "#client-secret", "#curl")
+	c.copies(t)
+	c.lookAround(t, "new-personal-secret", "#client-secret", "#curl-device", "#curl-device-token", "#curl")
 
 	// Its page: a second secret, an end to the first, and a token to try with.
 	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)
 	c.look(t, "application")
-	c.press(t, fmt.Sprintf("form[action='/dev/apps/%s/secret'] button", made.ClientID))
+	add := fmt.Sprintf("form[action='/dev/apps/%s/secret'] button", made.ClientID)
+	c.press(t, add)
+	require.Contains(t, c.read(t, "#errors"), "Enter your password.")
+	c.look(t, "application-secret-refused")
+	c.enterInto(t, "#secret-password", e.password)
+	c.press(t, add)
 	second := application{ClientID: made.ClientID, ClientSecret: c.read(t, "#client-secret")}
 	require.NotEmpty(t, passwordGrant(t, bridge, second, e.username, e.password))
 	c.open(t, foxbridge+"/dev/apps/"+made.ClientID)
@@ -151,6 +158,11 @@ func TestBrowserMyApplications(t *testing.T) {
 	// A commercial one, which waits for the operator.
 	c.open(t, foxbridge+"/dev/apps/commercial")
 	c.look(t, "new-commercial")
+	c.enter(t, "redirect_uris", "https://weather.example.com/back\nhttp://weather.example.com/back")
+	c.press(t, "form[action='/dev/apps/commercial'] button")
+	require.Equal(t, 3, ask(t, c, chromedp.Evaluate[int]("document.querySelectorAll('#errors a').length")), "all at once")
+	require.Contains(t, c.read(t, "#f-redirect_uris-error"), "Line 2:")
+	c.look(t, "new-commercial-refused")
 	c.enter(t, "name", "Weather")
 	c.enter(t, "description", "Closes shutters before it rains.")
 	c.enter(t, "redirect_uris", redirectURI)
@@ -169,6 +181,7 @@ func TestBrowserMyApplications(t *testing.T) {
 	require.Contains(t, body, `"scope":"shutter:operate shutter:read"`)
 	c.open(t, foxbridge+"/dev/apps")
 	c.look(t, "my-applications-three")
+	c.lookAtTheHeader(t)
 
 	e.run(t, &requested, "app", "request", "--owner", e.username, "--name", "Unwanted", "--redirect-uri", redirectURI)
 	e.run(t, nil, "app", "reject", requested.ClientID)
@@ -184,6 +197,53 @@ func TestBrowserMyApplications(t *testing.T) {
 	c.press(t, "footer form button:not([aria-current])")
 	require.Equal(t, "fr", ask(t, c, chromedp.Evaluate[string]("document.documentElement.lang")))
 	c.look(t, "sign-in-fr")
+}
+
+// copies presses a button that copies: in a browser that allows it, in one that does not, and
+// in one that has no clipboard for the page. Each time the person is told.
+func (c *chrome) copies(t testing.TB) {
+	t.Helper()
+	const button = "button[data-copy='client-id']"
+	const said = button + " + [role=status]"
+	for clipboard, want := range map[string]string{
+		"{writeText: async () => {}}":                      "Copied",
+		"{writeText: async () => { throw new Error('') }}": "The browser does not allow this. The text is selected",
+		"undefined": "The browser does not allow this. The text is selected",
+	} {
+		c.do(t,
+			chromedp.Evaluate[chromedp.Void]("getSelection().removeAllRanges(); Object.defineProperty(navigator, 'clipboard', {configurable: true, value: "+clipboard+"})"),
+			chromedp.Click(chromedp.CSS(button)))
+		require.Contains(t, ask(t, c, chromedp.Evaluate[string](fmt.Sprintf(
+			"new Promise(told => { const look = () => { const text = document.querySelector(%q).textContent; text ? told(text) : setTimeout(look, 10) }; look() })", said), chromedp.EvalAwaitPromise)), want)
+		if want != "Copied" {
+			require.Equal(t, c.read(t, "#client-id"), ask(t, c, chromedp.Evaluate[string]("String(getSelection())")))
+		}
+		c.do(t, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).textContent = ''", said)))
+	}
+}
+
+// lookAtTheHeader checks that the header of a page is one row on each screen, in each language,
+// and that its menu opens.
+func (c *chrome) lookAtTheHeader(t testing.TB) {
+	t.Helper()
+	for _, language := range []string{"fr", "en"} { // what follows is in English
+		c.press(t, "footer button[value="+language+"]")
+		for _, width := range []int64{320, 390, 768, 1152, 1280} {
+			c.do(t, chromedp.EmulateViewport(width, 740))
+			name := fmt.Sprintf("header.%s.%d", language, width)
+			require.LessOrEqual(t, ask(t, c, chromedp.Evaluate[float64]("document.querySelector('header').getBoundingClientRect().height")), 62.0, name)
+			require.LessOrEqual(t, ask(t, c, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")), width, name)
+			if width < 1152 {
+				c.do(t, chromedp.Click(chromedp.CSS(".menu > summary")))
+			}
+			require.True(t, ask(t, c, chromedp.Evaluate[bool]("[...document.querySelectorAll('header nav a, header .person button')].every(e => e.checkVisibility())")), name)
+			c.keep(t, name)
+			c.checkAccessible(t, name)
+			if width < 1152 {
+				c.do(t, chromedp.Click(chromedp.CSS(".menu > summary")))
+			}
+		}
+	}
 }
 
 // listed finds an application by its name.

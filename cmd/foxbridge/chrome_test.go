@@ -24,7 +24,7 @@ type chrome struct {
 	console *transcript // errors that pages gave, such as what their policy forbids
 	shots   string      // directory for screenshots; empty: none are kept
 	axe     string      // source of axe-core; empty where it is not installed
-	foreign string      // css of what is on the page and not made here, and so is not checked; empty: nothing is
+	foreign string      // css of what is on the page and not made here: its fields may be named without a label; empty: nothing is
 }
 
 // screenshotsVariable names a directory to which the tests write a picture of each page
@@ -61,6 +61,7 @@ func newChrome(t testing.TB, more ...chromedp.ExecAllocatorOption) *chrome {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)),
 		chromedp.NoSandbox, // it sees our own pages only, and may run as root in a container
 		chromedp.Flag("lang", "en-US"), chromedp.Flag("disable-gpu", true))
+	options = append(options, newProxy(t).forChromium()...)
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(cancel)
 	c := &chrome{console: &transcript{}, shots: os.Getenv(screenshotsVariable), axe: axeSource(t)}
@@ -161,7 +162,12 @@ func (c *chrome) tick(t testing.TB, name string, values ...string) {
 // enter types into a field, in place of what is there.
 func (c *chrome) enter(t testing.TB, name, value string) {
 	t.Helper()
-	field := fmt.Sprintf("[name=%q]", name)
+	c.enterInto(t, fmt.Sprintf("[name=%q]", name), value)
+}
+
+// enterInto is enter for a page of several forms.
+func (c *chrome) enterInto(t testing.TB, field, value string) {
+	t.Helper()
 	emptied := chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).value = ''", field))
 	c.do(t, emptied, chromedp.SendKeys(chromedp.CSS(field), value))
 }
@@ -213,7 +219,7 @@ func (c *chrome) look(t testing.TB, name string) {
 	require.Equal(t, 1, ask(t, c, chromedp.Evaluate[int]("document.querySelectorAll('h1').length")), "%s has one heading", name)
 	require.NotEmpty(t, ask(t, c, chromedp.Evaluate[string]("document.documentElement.lang")), "%s names its language", name)
 	unnamed := ask(t, c, chromedp.Evaluate[int](fmt.Sprintf(
-		`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length && !(%[1]q && e.closest(%[1]q))).length`, c.foreign)))
+		`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length && !(%[1]q && e.closest(%[1]q) && e.ariaLabel)).length`, c.foreign)))
 	require.Zero(t, unnamed, "%s has fields without a label", name)
 	require.Empty(t, c.console.String(), "%s: the browser complains", name)
 }

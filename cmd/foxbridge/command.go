@@ -62,12 +62,12 @@ func newRoot(p process) *cobra.Command {
 		group("user", "People with an account", userAddCommand(p), userPasswdCommand(p), userOperatorCommand(p), userListCommand(p), userFactorsCommand(p), userDisableCommand(p), userEnableCommand(p)),
 		group("app", "Applications that people registered", appAddCommand(p), appRequestCommand(p), appApproveCommand(p), appRejectCommand(p), appListCommand(p), appLegacyCommand(p), appDeleteCommand(p),
 			appHistoryCommand(p), appLimitsCommand(p), appDeactivateCommand(p), appReactivateCommand(p),
-			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretRemoveCommand(p))),
+			group("secret", "Secrets of an application", appSecretAddCommand(p), appSecretListCommand(p), appSecretRemoveCommand(p))),
 		group("policy", "The issuance policy, tried out", policySimulateCommand(p), policyRehearseCommand(p, inspectIssuance(p))),
 		group("site", "Homes", siteAddCommand(p), siteListCommand(p),
 			siteInviteCommand(p), siteUninviteCommand(p), siteJoinCommand(p), siteMembersCommand(p), siteLeaveCommand(p),
 			group("group", "Devices of a home that are commanded together", groupAddCommand(p), groupListCommand(p), groupRemoveCommand(p)),
-			group("scenario", "Lists of operations", scenarioAddCommand(p), scenarioListCommand(p), scenarioRemoveCommand(p))),
+			group("scenario", "Lists of operations", scenarioAddCommand(p), scenarioListCommand(p), scenarioEnableCommand(p), scenarioDisableCommand(p), scenarioRemoveCommand(p))),
 		group("unit", "HomeControl units, the boxes in the homes", unitAddCommand(p), unitSecretCommand(p), unitListCommand(p)),
 	)
 	wrapUsages(root)

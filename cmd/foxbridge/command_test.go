@@ -29,7 +29,6 @@ func TestMistakesOnTheCommandLineAreUsageErrors(t *testing.T) {
 		{"nonsense"},
 		{"user", "nonsense"},
 		{"user", "add"},
-		{"user", "add", "a@example.com"},
 		{"user", "add", "a@example.com", "--name", "A", "--password-stdin", "--password-file", "x"},
 		{"user", "passwd"},
 		{"user", "passwd", "a@example.com", "--password-stdin", "--password-file", "x"},
@@ -99,6 +98,7 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 		{"unit", "secret", "0123456789abcdef", "--reset", "--data-dir", dir},
 		{"unit", "secret", "nobody", "--reset", "--data-dir", dir},
 		{"app", "reject", "nobody", "--reason", strings.Repeat("x", 501), "--data-dir", dir},
+		{"user", "add", "a@example.com", "--name", "", "--data-dir", dir},
 		{"app", "add", "--owner", "nobody@example.com", "--name", "A", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "https://a.example.com/", "--data-dir", dir},
 		{"app", "request", "--owner", "nobody@example.com", "--name", "A", "--redirect-uri", "http://a.example.com/", "--data-dir", dir},
@@ -117,6 +117,7 @@ func TestWhatCannotBeDoneFails(t *testing.T) {
 		{"app", "legacy", "nobody", "on", "--data-dir", dir},
 		{"app", "delete", "nobody", "--data-dir", dir},
 		{"app", "secret", "add", "nobody", "--data-dir", dir},
+		{"app", "secret", "list", "nobody", "--data-dir", dir},
 		{"app", "secret", "remove", "nobody", "1", "--data-dir", dir},
 		{"site", "add", "--owner", "nobody@example.com", "--label", "A", "--data-dir", dir},
 		{"unit", "add", "--site", "7", "--data-dir", dir},
@@ -158,6 +159,12 @@ func TestPasswordOfANewPerson(t *testing.T) {
 	code, _, stderr = add("", "made-up@example.com")
 	require.Equal(t, exitFail, code)
 	require.Contains(t, stderr, "taken")
+	code, _, stderr = execute(t, "", "user", "add", "Made-Up@example.com", "--data-dir", dir)
+	require.Equal(t, exitFail, code)
+	require.Equal(t, "foxbridge: email is taken: there is an account with this address already\n", stderr)
+	code, stdout, _ := execute(t, "", "user", "add", "bob.martin@example.com", "--data-dir", dir)
+	require.Equal(t, exitOK, code)
+	require.Regexp(t, `(?m)^name +bob\.martin$`, stdout)
 }
 
 // The field names that programs rely on.
@@ -199,7 +206,8 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope", "legacy", "edition")
 	has(fields("app", "approve", requested["client_id"].(string)), "client_id", "status")
 	has(fields("app", "secret", "add", requested["client_id"].(string)), "client_id", "client_secret")
-	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1"), "client_id", "secret_id")
+	has(fields("app", "secret", "list", listedApp["client_id"].(string)), "id", "created_at", "last_used_at")
+	has(fields("app", "secret", "remove", listedApp["client_id"].(string), "1", "--last"), "client_id", "secret_id")
 	has(fields("site", "add", "--owner", "A@example.com", "--label", "Home"), "site_id", "label", "timezone", "language", "owner", "created_at")
 	has(fields("unit", "add", "--site", "1", "--device", "socket:Lamp: the big one"), "unit_id", "password", "site_id", "devices")
 	has(fields("site", "group", "add", "--site", "1", "--kind", "socket", "--label", "All", "--device", "1"), "group_id", "site_id", "kind", "label", "devices")
@@ -307,10 +315,24 @@ func TestCommercialApplicationIsRequestedAndApproved(t *testing.T) {
 	require.Contains(t, do(nil, "app", "secret", "add", public.ClientID), "names no application that has secrets")
 	both := statuses()[requested.ClientID].Secrets
 	require.Len(t, both, 2)
+	var told []secret
+	do(&told, "app", "secret", "list", requested.ClientID)
+	require.Equal(t, both, told)
+	do(&told, "app", "secret", "list", public.ClientID)
+	require.Empty(t, told)
+	code, table, _ := execute(t, "", "app", "list", "--data-dir", dir)
+	require.Equal(t, exitOK, code)
+	require.Regexp(t, `(?m)SECRETS +CREATED$`, table)
+	require.Regexp(t, `(?m)^`+requested.ClientID+` .* 2 +20\S+$`, table, "how many, whatever their numbers")
 	var removed struct{}
 	do(&removed, "app", "secret", "remove", requested.ClientID, strconv.FormatInt(both[1].ID, 10))
 	require.Equal(t, both[:1], statuses()[requested.ClientID].Secrets)
 	require.Contains(t, do(nil, "app", "secret", "remove", requested.ClientID, strconv.FormatInt(both[1].ID, 10)), "is not one of the application")
+	only := strconv.FormatInt(both[0].ID, 10)
+	require.Contains(t, do(nil, "app", "secret", "remove", requested.ClientID, only), "--last")
+	require.Len(t, statuses()[requested.ClientID].Secrets, 1)
+	do(&removed, "app", "secret", "remove", requested.ClientID, only, "--last")
+	require.Empty(t, statuses()[requested.ClientID].Secrets)
 }
 
 func TestEmptyListsAreEmptyArrays(t *testing.T) {

@@ -81,7 +81,7 @@ func TestDemoApplicationsWholeJourney(t *testing.T) {
 		require.Contains(t, v.text(), "The home is armed.")
 		require.Contains(t, v.text(), "Alarm armed")
 		v.submit(t, fmt.Sprintf("%s/socket/%d/on", site, e.box.Devices[0].DeviceID), nil)
-		require.Contains(t, v.text(), "The home switched it on.")
+		require.Contains(t, v.text(), "Lamp is switched on.")
 		require.JSONEq(t, `{"on":true}`, string(home.States()[e.box.Devices[0].DeviceID]))
 		v.submit(t, site+"/alarm/disarmed", nil)
 		require.Contains(t, v.text(), "Alarm disarmed")
@@ -130,6 +130,7 @@ func TestDemoApplicationShowsWhatItWasAllowed(t *testing.T) {
 	for _, button := range []string{"Arm", "Disarm", "Switch on"} {
 		require.NotContains(t, v.text(), button)
 	}
+	require.Contains(t, v.text(), "It cannot: arm the home disarm the home switch the sockets see the shutters open and close the shutters To choose anew")
 	// A button that it does not show does nothing either.
 	r, err := http.NewRequest(http.MethodPost, fmt.Sprintf("%s/sites/%d/alarm/disarmed", app, e.home.SiteID), http.NoBody)
 	require.NoError(t, err)

@@ -39,7 +39,7 @@ func (d *demo) startApplication(ctx context.Context, bridge *app.App, env *demoE
 	record := bridge.Record()
 	client, secret, err := record.OAuth.RequestCommercial(ctx, oauth.CommercialRequest{
 		OwnerEmail: env.Username, Name: "Demo application", Description: "Shows your home, arms it and switches things.",
-		RedirectURIs: []string{env.CommercialRedirectURI}, Scopes: record.OAuth.Scopes(),
+		RedirectURIs: []string{env.CommercialRedirectURI}, Scopes: demoapp.Scopes(),
 	})
 	if err != nil {
 		return nil, err

@@ -40,7 +40,8 @@ func shell(t testing.TB, dir, script string, environ ...string) string {
 	require.NoError(t, os.Symlink(binary(t), filepath.Join(programs, "foxbridge")))
 	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	c.Dir = dir
-	c.Env = append([]string{"HOME=" + dir, "PATH=" + programs + ":" + os.Getenv("PATH")}, environ...)
+	c.Env = append([]string{"HOME=" + dir, "PATH=" + programs + ":" + os.Getenv("PATH")}, newProxy(t).environ()...)
+	c.Env = append(c.Env, environ...)
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s\n%s", script, out)
 	return string(out)
@@ -79,7 +80,8 @@ func launchDemo(t testing.TB, dir string) *running {
 	return demo
 }
 
-// The examples of the API's page work as they are printed there.
+// The examples of the API's page work as they are printed there, and so do those of the
+// page for the owner of a home.
 func TestAPIPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -89,6 +91,18 @@ func TestAPIPageTellsTheTruth(t *testing.T) {
 	require.Contains(t, answers, `"items":[{"siteId":`)
 	require.Contains(t, answers, `HTTP/1.1 200 OK`)
 	require.Contains(t, answers, `HTTP/1.1 202 Accepted`)
+
+	answers = shell(t, dir, strings.Join(blocks(t, "docs/household.md", "sh"), "\n"))
+	require.NotContains(t, answers, `"error"`)
+	require.Contains(t, answers, `"items":[{"siteId":`)
+	require.Regexp(t, `"device_id":\d+,"label":"Living room socket"`, answers)
+	require.Equal(t, 2, strings.Count(answers, `"payload":{"request":"OK"}`), "the group, and the scenario that is played")
+	for _, line := range []string{
+		`role +guest`, `bob@example\.com +Bob +guest`, `socket +Downstairs +\[2 3\]`, `enabled +false`, `scheduled +true +20\S+ +Morning`,
+	} {
+		require.Regexp(t, line, answers)
+	}
+	require.NotContains(t, shell(t, dir, "foxbridge site members --owner alice@example.com --site 1 --data-dir ./data"), "bob")
 	require.Equal(t, exitOK, demo.stop(t))
 }
 
@@ -374,7 +388,7 @@ func TestEveryPageIsRead(t *testing.T) {
 		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/switching-off.md": true, "docs/unit-protocol.md": true,
 		"docs/script.md": true, "docs/scenarios.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
 		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
-		"docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,
+		"docs/household.md": true, "docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,
 	}
 	data := t.TempDir()
 	bridge := serveProcess(t, data)

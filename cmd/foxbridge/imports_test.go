@@ -134,7 +134,7 @@ func TestOnlyStoresKnowTheDatabase(t *testing.T) {
 		if slices.Contains(p.Imports, "internal/groupcommit") {
 			require.Contains(t, []string{
 				"oauth/oauthpgx", "oauth/oauthsqlite", "devices/devicepgx", "devices/devicesqlite",
-				"deployments/migrations/migrationstest", "cmd/foxbridge/internal/app",
+				"deployments/migrations/migrationstest", "cmd/foxbridge/internal/app", "cmd/foxbridge/internal/bench",
 			}, p.ImportPath)
 		}
 	}

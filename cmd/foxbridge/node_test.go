@@ -62,7 +62,7 @@ func node(t testing.TB, script string, given any, browse func(address, answer st
 	// The flag is for Node.js 18, where the Web's cryptography is not global yet.
 	c := exec.CommandContext(ctx, "node", "--experimental-global-webcrypto", script)
 	c.Dir = dir
-	c.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	c.Env = append([]string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}, newProxy(t).forNode(t)...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	stdin, err := c.StdinPipe()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,6 +181,48 @@ func scenarioListCommand(p process) *cobra.Command {
 		}
 		return list(&out, p.stdout, scenarios, "SCENARIO_ID\tTYPE\tENABLED\tNEXT_AT\tLABEL", func(s scenario) string {
 			return fmt.Sprintf("%d\t%s\t%t\t%s\t%s", s.ScenarioID, s.Type, s.Enabled, s.next(), s.Label)
+		})
+	})
+	return c
+}
+
+func scenarioEnableCommand(p process) *cobra.Command {
+	return scenarioSwitchCommand(p, "enable", "Let a scenario run by itself")
+}
+
+func scenarioDisableCommand(p process) *cobra.Command {
+	return scenarioSwitchCommand(p, "disable", "Keep a scenario from running by itself; it can be played still")
+}
+
+// scenarioSwitchCommand is enable or disable, for what that operation of the API does.
+func scenarioSwitchCommand(p process, operation, short string) *cobra.Command {
+	var out printer
+	var home ownersHome
+	var id int64
+	c := &cobra.Command{Use: operation + " --owner EMAIL --site ID --scenario ID", Short: short, Args: cobra.NoArgs}
+	home.flags(c, "E-mail address of an owner or a member.")
+	c.Flags().Int64Var(&id, "scenario", 0, "`ID` of the scenario.")
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	required(c, "scenario")
+	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
+		by, err := home.by(c.Context(), r)
+		if err != nil {
+			return err
+		}
+		rows := devices.Catalogue()
+		row := rows[slices.IndexFunc(rows, func(row devices.Row) bool { return row.Action == devices.SwitchScenario && row.Operation == operation })]
+		caller := devices.Caller{UserID: by.UserID, UserName: by.Name, Unscoped: true}
+		if err := r.Devices.SwitchScenario(c.Context(), caller, row, home.siteID, id); err != nil {
+			return err
+		}
+		switched := struct {
+			ScenarioID int64 `json:"scenario_id"`
+			SiteID     int64 `json:"site_id"`
+			Enabled    bool  `json:"enabled"`
+		}{id, home.siteID, operation == "enable"}
+		return out.print(p.stdout, switched, func(w io.Writer) {
+			fmt.Fprintf(w, "scenario_id\t%d\nsite_id\t%d\nenabled\t%t\n", switched.ScenarioID, switched.SiteID, switched.Enabled)
 		})
 	})
 	return c

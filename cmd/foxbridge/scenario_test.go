@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,4 +119,31 @@ func TestMistakesInARule(t *testing.T) {
 		"--type", "scheduled", "--at", "07:30", "--days", "mon,sun")
 	require.Equal(t, exitOK, code, stderr)
 	require.Regexp(t, `next_at +20\d\d-\d\d-\d\dT0[56]:30:00Z`, stdout)
+}
+
+func TestAScenarioIsSwitchedByCommand(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	e := newEstate(t, []string{"--data-dir", data}, data, "socket:Lamp")
+	home := []string{"--owner", e.username, "--site", strconv.FormatInt(e.home.SiteID, 10)}
+	add := func(label string, when ...string) string {
+		var s scenario
+		e.run(t, &s, slices.Concat([]string{"site", "scenario", "add", "--label", label, "--step", fmt.Sprintf("socket/on:%d", e.box.Devices[0].DeviceID)}, home, when)...)
+		return strconv.FormatInt(s.ScenarioID, 10)
+	}
+	timed, played := add("Morning", "--type", "scheduled", "--at", "07:30"), add("Now")
+	for operation, enabled := range map[string]bool{"disable": false, "enable": true} {
+		var switched struct{ Enabled bool }
+		e.run(t, &switched, slices.Concat([]string{"site", "scenario", operation, "--scenario", timed}, home)...)
+		require.Equal(t, enabled, switched.Enabled)
+		var listed []scenario
+		e.run(t, &listed, slices.Concat([]string{"site", "scenario", "list"}, home)...)
+		require.Equal(t, enabled, listed[0].Enabled)
+		require.Equal(t, enabled, listed[0].NextAt != nil, "it is due only while it is enabled")
+		for id, says := range map[string]string{played: "on demand", "4711": "Unknown scenario"} {
+			code, _, stderr := execute(t, "", slices.Concat([]string{"site", "scenario", operation, "--scenario", id, "--data-dir", data}, home)...)
+			require.Equal(t, exitFail, code)
+			require.Contains(t, stderr, says)
+		}
+	}
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,17 +41,51 @@ removed, so that the application can change over without an outage.`,
 	return c
 }
 
-func appSecretRemoveCommand(p process) *cobra.Command {
+func appSecretListCommand(p process) *cobra.Command {
 	var out printer
 	c := &cobra.Command{
+		Use:   "list CLIENT_ID",
+		Short: "List the secrets of an application, the newest first",
+		Args:  cobra.ExactArgs(1),
+	}
+	recordFlags(c.Flags())
+	out.flag(c.Flags())
+	c.RunE = inspect(p, func(c *cobra.Command, args []string, r *app.Record) error {
+		client, err := clientBy(c.Context(), r, args[0])
+		if err != nil {
+			return err
+		}
+		return list(&out, p.stdout, secretsOf(client), "SECRET_ID\tCREATED\tLAST_USED", func(s secret) string {
+			used := "never"
+			if s.LastUsedAt != nil {
+				used = s.LastUsedAt.Format(time.RFC3339)
+			}
+			return fmt.Sprintf("%d\t%s\t%s", s.ID, s.CreatedAt.Format(time.RFC3339), used)
+		})
+	})
+	return c
+}
+
+func appSecretRemoveCommand(p process) *cobra.Command {
+	var out printer
+	var last bool
+	c := &cobra.Command{
 		Use:   "remove CLIENT_ID SECRET_ID",
-		Short: "End a secret; \"app list\" tells their numbers",
+		Short: "End a secret; \"app secret list\" tells their numbers",
 		Args:  cobra.ExactArgs(2),
 	}
+	c.Flags().BoolVar(&last, "last", false, "Also if it is the only one: the application gets no token then until it has another one.")
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
 	var id int64
 	remove := administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
+		client, err := clientBy(c.Context(), r, args[0])
+		if err != nil {
+			return err
+		}
+		if !last && len(client.Secrets) == 1 && client.Secrets[0].ID == id {
+			return errors.New("it is the only secret of the application: add another one first, or remove it with --last")
+		}
 		if err := r.OAuth.RemoveSecret(c.Context(), args[0], id); err != nil {
 			return err
 		}
@@ -71,6 +106,15 @@ func appSecretRemoveCommand(p process) *cobra.Command {
 	return c
 }
 
+// clientBy finds an application. One that is not there is a *oauth.FieldError.
+func clientBy(ctx context.Context, r *app.Record, id string) (oauth.Client, error) {
+	client, err := r.OAuth.ClientByID(ctx, id)
+	if errors.Is(err, oauth.ErrNotFound) {
+		return oauth.Client{}, &oauth.FieldError{Field: "client_id", Problem: "names no application", Err: err}
+	}
+	return client, err
+}
+
 func secretsOf(c oauth.Client) []secret {
 	var secrets []secret
 	for _, s := range c.Secrets {
@@ -81,16 +125,4 @@ func secretsOf(c oauth.Client) []secret {
 		secrets = append(secrets, told)
 	}
 	return secrets
-}
-
-// secretIDs are the numbers of secrets as a cell of a table.
-func secretIDs(secrets []secret) string {
-	if len(secrets) == 0 {
-		return "none"
-	}
-	var ids []string
-	for _, s := range secrets {
-		ids = append(ids, strconv.FormatInt(s.ID, 10))
-	}
-	return strings.Join(ids, ",")
 }

@@ -37,21 +37,26 @@ func userAddCommand(p process) *cobra.Command {
 	var name string
 	var given passwordFlags
 	c := &cobra.Command{
-		Use:   "add EMAIL --name NAME",
+		Use:   "add EMAIL [--name NAME]",
 		Short: "Add a person; without a given password one is made up and printed, this once",
 		Args:  cobra.ExactArgs(1),
 	}
-	c.Flags().StringVar(&name, "name", "", "How the person is called in the history of a home.")
+	c.Flags().StringVar(&name, "name", "", "How the person is called in the history of a home. Without it as the address is before its @.")
 	given.define(c)
 	recordFlags(c.Flags())
 	out.flag(c.Flags())
-	required(c, "name")
 	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
 		password, madeUp, err := given.password(p.stdin)
 		if err != nil {
 			return err
 		}
+		if !c.Flags().Changed("name") {
+			name, _, _ = strings.Cut(args[0], "@")
+		}
 		added, err := r.OAuth.AddUser(c.Context(), args[0], name, password)
+		if errors.Is(err, oauth.ErrExists) {
+			return fmt.Errorf("%w: there is an account with this address already", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -155,6 +155,37 @@ func upgrade(t *testing.T, d migrations.Dialect, db *sql.DB) {
 	}
 }
 
+// An edit that waited when descriptions and home pages did not changes neither.
+func TestUpgradeKeepsWhatAnEditDoesNotName(t *testing.T) {
+	onBoth(t, func(t *testing.T, d migrations.Dialect, dsn string, open func() *sql.DB) {
+		db := open()
+		upTo(t, db, d, 15)
+		r := record{t, db, d}
+		r.add("oauth_users", map[string]any{"id": int64(1), "email": "alice@example.org", "name": "Alice", "password_hash": "$argon2id$", "created_at": began})
+		uris := map[migrations.Dialect]string{migrations.SQLite: `["https://a.example/"]`, migrations.Postgres: `{https://a.example/}`}[d]
+		row := map[string]any{"name": "New", "redirect_uris": uris, "scope": nil, "public": false, "require_pkce": false, "require_scope": false, "legacy": false, "created_at": began}
+		for _, id := range []string{"one", "two"} {
+			client := map[string]any{"id": id, "kind": "commercial", "status": "active", "owner_id": int64(1), "edition": int64(1), "description": "Of " + id, "home_page": "https://" + id + ".example/"}
+			edit := map[string]any{"client_id": id, "edition": int64(1)}
+			for column, value := range row {
+				client[column], edit[column] = value, value
+			}
+			r.add("oauth_clients", client)
+			r.add("oauth_client_edits", edit)
+		}
+		require.NoError(t, migrations.Apply(t.Context(), db, d))
+
+		s := store(t, d, dsn)
+		held, err := s.HeldEdit(t.Context(), "two")
+		require.NoError(t, err)
+		require.Equal(t, "Of two", held.Client.Description)
+		require.NoError(t, s.Review(t.Context(), oauth.Review{ClientID: "one", Edition: 1, Approve: true}))
+		c, err := s.Client(t.Context(), "one")
+		require.NoError(t, err)
+		require.Equal(t, []string{"New", "Of one", "https://one.example/"}, []string{c.Name, c.Description, c.HomePage})
+	})
+}
+
 func store(t *testing.T, d migrations.Dialect, dsn string) oauth.Store {
 	t.Helper()
 	if d == migrations.Postgres {

@@ -124,6 +124,25 @@ func (s *Store) Invitations(ctx context.Context, siteID int64, now time.Time) ([
 	return list, wrap(err, "list invitations to site %d", siteID)
 }
 
+// Invited is documented at devices.Store.
+func (s *Store) Invited(ctx context.Context, secretHash [32]byte, email string, now time.Time) (devices.Site, devices.Invitation, error) {
+	const query = `
+		SELECT s.id, s.label, s.timezone, s.language, '', s.created_at, i.role, i.created_at, i.expires_at
+		FROM site_invitations i JOIN sites s ON s.id = i.site_id
+		WHERE i.secret_hash = $1 AND i.email = $2 AND i.expires_at > $3`
+	if !storable(email) {
+		return devices.Site{}, devices.Invitation{}, wrap(devices.ErrNotFound, "find an invitation")
+	}
+	i := devices.Invitation{Email: email, SecretHash: secretHash}
+	var createdAt, expiresAt time.Time
+	site, err := scanSite(s.db.Read().QueryRow(ctx, query, secretHash[:], email, now), (*string)(&i.Role), &createdAt, &expiresAt)
+	if err != nil {
+		return devices.Site{}, devices.Invitation{}, wrap(err, "find an invitation")
+	}
+	i.SiteID, i.CreatedAt, i.ExpiresAt = site.ID, createdAt.UTC(), expiresAt.UTC()
+	return site, i, nil
+}
+
 // Join is documented at devices.Store.
 func (s *Store) Join(ctx context.Context, j devices.Joining) (devices.Site, error) {
 	const take = `DELETE FROM site_invitations WHERE secret_hash = $1 AND email = $2 AND expires_at > $3 RETURNING site_id, role`

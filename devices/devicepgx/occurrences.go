@@ -284,6 +284,24 @@ func (s *Store) Triggers(ctx context.Context, siteID int64) ([]devices.Trigger, 
 	return list, wrap(err, "list triggers of site %d", siteID)
 }
 
+// LastRuns is documented at devices.Store.
+func (s *Store) LastRuns(ctx context.Context, siteID int64) ([]devices.LastRun, error) {
+	const query = `
+		SELECT c.id, o.occasion, o.at, o.begun_at, o.outcome
+		FROM scenarios c CROSS JOIN LATERAL (
+			SELECT occasion, at, begun_at, outcome FROM scenario_occurrences WHERE scenario_id = c.id AND begun_at IS NOT NULL
+			ORDER BY begun_at DESC, occasion DESC LIMIT 1
+		) o
+		WHERE c.site_id = $1 ORDER BY c.id`
+	rows, err := s.db.Read().Query(ctx, query, siteID)
+	list, err := collect(rows, err, func(row pgx.Row) (l devices.LastRun, err error) {
+		err = row.Scan(&l.ScenarioID, &l.Occasion, &l.At, &l.BegunAt, (*string)(&l.Outcome))
+		l.At, l.BegunAt = l.At.UTC(), l.BegunAt.UTC()
+		return l, err
+	})
+	return list, wrap(err, "list last runs of site %d", siteID)
+}
+
 // PurgeOccurrences is documented at devices.Store.
 func (s *Store) PurgeOccurrences(ctx context.Context, before time.Time, limit int) (int, error) {
 	const remove = `

@@ -104,6 +104,22 @@ func (s *Store) Invitations(ctx context.Context, siteID int64, now time.Time) ([
 	return list, wrap(ctx, err, "list invitations to site %d", siteID)
 }
 
+// Invited is documented at devices.Store.
+func (s *Store) Invited(ctx context.Context, secretHash [32]byte, email string, now time.Time) (devices.Site, devices.Invitation, error) {
+	const query = `
+		SELECT s.id, s.label, s.timezone, s.language, '', s.created_at, i.role, i.created_at, i.expires_at
+		FROM site_invitations i JOIN sites s ON s.id = i.site_id
+		WHERE i.secret_hash = ? AND i.email = ? AND i.expires_at > ?`
+	i := devices.Invitation{Email: email, SecretHash: secretHash}
+	var createdAt, expiresAt int64
+	site, err := scanSite(s.db.Read().QueryRowContext(ctx, query, secretHash[:], email, micros(now)), (*string)(&i.Role), &createdAt, &expiresAt)
+	if err != nil {
+		return devices.Site{}, devices.Invitation{}, wrap(ctx, err, "find an invitation")
+	}
+	i.SiteID, i.CreatedAt, i.ExpiresAt = site.ID, utc(createdAt), utc(expiresAt)
+	return site, i, nil
+}
+
 // Join is documented at devices.Store.
 func (s *Store) Join(ctx context.Context, j devices.Joining) (devices.Site, error) {
 	const take = `DELETE FROM site_invitations WHERE secret_hash = ? AND email = ? AND expires_at > ? RETURNING site_id, role`

@@ -294,6 +294,25 @@ func (s *Store) Triggers(ctx context.Context, siteID int64) ([]devices.Trigger, 
 	return list, wrap(ctx, err, "list triggers of site %d", siteID)
 }
 
+// LastRuns is documented at devices.Store.
+func (s *Store) LastRuns(ctx context.Context, siteID int64) ([]devices.LastRun, error) {
+	const query = `
+		SELECT o.scenario_id, o.occasion, o.at, o.begun_at, o.outcome
+		FROM scenarios c JOIN scenario_occurrences o ON o.scenario_id = c.id AND o.occasion = (
+			SELECT occasion FROM scenario_occurrences WHERE scenario_id = c.id AND begun_at IS NOT NULL
+			ORDER BY begun_at DESC, occasion DESC LIMIT 1
+		)
+		WHERE c.site_id = ? ORDER BY c.id`
+	rows, err := s.db.Read().QueryContext(ctx, query, siteID)
+	list, err := collect(rows, err, func(row row) (l devices.LastRun, err error) {
+		var at, begunAt int64
+		err = row.Scan(&l.ScenarioID, &l.Occasion, &at, &begunAt, (*string)(&l.Outcome))
+		l.At, l.BegunAt = utc(at), utc(begunAt)
+		return l, err
+	})
+	return list, wrap(ctx, err, "list last runs of site %d", siteID)
+}
+
 // PurgeOccurrences is documented at devices.Store.
 func (s *Store) PurgeOccurrences(ctx context.Context, before time.Time, limit int) (int, error) {
 	const remove = `

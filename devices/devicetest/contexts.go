@@ -176,6 +176,10 @@ func testContexts(t *testing.T, b *bench) {
 			_, err := h.Triggers(ctx, h.site)
 			return err
 		},
+		"LastRuns": func(ctx context.Context) error {
+			_, err := h.LastRuns(ctx, h.site)
+			return err
+		},
 		"PurgeOccurrences": func(ctx context.Context) error {
 			_, err := h.PurgeOccurrences(ctx, noon, 10)
 			return err
@@ -195,6 +199,10 @@ func testContexts(t *testing.T, b *bench) {
 		},
 		"Invitations": func(ctx context.Context) error {
 			_, err := h.Invitations(ctx, h.site, noon)
+			return err
+		},
+		"Invited": func(ctx context.Context) error {
+			_, _, err := h.Invited(ctx, [32]byte{1}, "a@example.org", noon)
 			return err
 		},
 		"Join": func(ctx context.Context) error {

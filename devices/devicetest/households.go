@@ -247,6 +247,28 @@ func testUninvite(t *testing.T, b *bench) {
 	line := entry(devices.HistoryAccount, "Withdrawn", noon)
 	require.NoError(t, h.Invite(t.Context(), invitation(h, "ann@example.org", 1), 2, line))
 	require.NoError(t, h.Invite(t.Context(), invitation(h, "ben@example.org", 2), 2, line))
+	ben := invitation(h, "ben@example.org", 2)
+	site, found, err := h.Invited(t.Context(), ben.SecretHash, "ben@example.org", noon)
+	require.NoError(t, err)
+	same(t, ben, found)
+	require.Equal(t, h.site, site.ID)
+	require.NotEmpty(t, site.Label)
+	require.Empty(t, site.Role, "it is not yet his")
+	inUTC(t, site.CreatedAt, found.CreatedAt, found.ExpiresAt)
+	for _, none := range []struct {
+		secret [32]byte
+		email  string
+		now    time.Time
+	}{
+		{ben.SecretHash, "ann@example.org", noon},
+		{[32]byte{9}, "ben@example.org", noon},
+		{ben.SecretHash, "ben\x00@example.org", noon},
+		{ben.SecretHash, "ben@example.org", ben.ExpiresAt},
+	} {
+		_, _, err := h.Invited(t.Context(), none.secret, none.email, none.now)
+		require.ErrorIs(t, err, devices.ErrNotFound)
+	}
+
 	before := len(h.all(t))
 	require.ErrorIs(t, h.Uninvite(t.Context(), elsewhere.site, "ben@example.org", line), devices.ErrNotFound)
 	require.ErrorIs(t, h.Uninvite(t.Context(), h.site, "ben\x00@example.org", line), devices.ErrNotFound)
@@ -254,7 +276,7 @@ func testUninvite(t *testing.T, b *bench) {
 	require.NoError(t, h.Uninvite(t.Context(), h.site, "ben@example.org", line))
 	require.ErrorIs(t, h.Uninvite(t.Context(), h.site, "ben@example.org", line), devices.ErrNotFound)
 	require.Len(t, h.all(t), before+1)
-	_, err := h.Join(t.Context(), joining(bob, "ben@example.org", 2))
+	_, err = h.Join(t.Context(), joining(bob, "ben@example.org", 2))
 	require.ErrorIs(t, err, devices.ErrNotFound)
 	_, err = h.Join(t.Context(), joining(bob, "ann@example.org", 1))
 	require.NoError(t, err, "another's stands")

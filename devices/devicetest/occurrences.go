@@ -257,6 +257,13 @@ func testOpen(t *testing.T, h house, s devices.Scenario) {
 	require.NoError(t, h.Conclude(ctx, occasion(s, "d"), devices.OccurrenceBarred, until, nil))
 	require.Equal(t, []string{"ran", "well"}, labels(h.all(t)[told:]))
 	require.NoError(t, h.Release(ctx, a.Occurrence, noon), "which does nothing any more")
+	runs, err := h.LastRuns(ctx, h.site)
+	require.NoError(t, err)
+	same(t, []devices.LastRun{{Occurrence: occasion(s, "d"), BegunAt: noon, Outcome: devices.OccurrenceBarred}}, runs) // a was released, and b is of the same time
+	inUTC(t, runs[0].At, runs[0].BegunAt)
+	runs, err = h.LastRuns(ctx, math.MaxInt64)
+	require.NoError(t, err)
+	require.Empty(t, runs)
 	require.Len(t, open(until.AddDate(1, 0, 0)), 1)
 	next, err := h.NextDue(ctx)
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ package apitest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -34,10 +36,12 @@ import (
 // Checker compares exchanges with a description. It may be used by several goroutines
 // at once.
 type Checker struct {
-	router routers.Router
+	router  routers.Router
+	answers []Answer // all that are described
 
 	mu    sync.Mutex
 	seen  map[string]int        // exchanges by operation and status
+	given map[Answer]struct{}   // of operations, and as they are described
 	good  map[[32]byte]struct{} // bodies that were found to be described, with their place
 	wrong []error
 }
@@ -89,7 +93,9 @@ func New(description []byte) (*Checker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read description: %w", err)
 	}
-	return &Checker{router: router, seen: map[string]int{}, good: map[[32]byte]struct{}{}}, nil
+	return &Checker{
+		router: router, answers: answersIn(loaded), seen: map[string]int{}, given: map[Answer]struct{}{}, good: map[[32]byte]struct{}{},
+	}, nil
 }
 
 // seal forbids keys that are not described in what is answered. Clients must put up with
@@ -125,6 +131,10 @@ type Exchange struct {
 // nothing to do with the API, such as those with a page, pass.
 func (c *Checker) Check(e Exchange) error {
 	r := e.Request
+	e, err := unpacked(e)
+	if err != nil {
+		return c.fault(e, err)
+	}
 	if r.Method == http.MethodOptions && e.Status == http.StatusNoContent {
 		return nil // a browser's question ahead of a call
 	}
@@ -145,13 +155,32 @@ func (c *Checker) Check(e Exchange) error {
 	}
 	c.note(e, route)
 	if err == nil {
+		c.noteGiven(e, route)
 		return nil
 	}
-	err = fmt.Errorf("%s %s answered with %d %.300q: %w", r.Method, r.URL.Path, e.Status, e.Body, err)
+	return c.fault(e, err)
+}
+
+// fault keeps what is wrong with an exchange.
+func (c *Checker) fault(e Exchange, err error) error {
+	err = fmt.Errorf("%s %s answered with %d %.300q: %w", e.Request.Method, e.Request.URL.Path, e.Status, e.Body, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wrong = append(c.wrong, err)
 	return err
+}
+
+// unpacked is an exchange with an answer that is not compressed.
+func unpacked(e Exchange) (Exchange, error) {
+	if e.Header.Get("Content-Encoding") != "gzip" || len(e.Body) == 0 {
+		return e, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(e.Body))
+	if err != nil {
+		return e, err
+	}
+	e.Body, err = io.ReadAll(z)
+	return e, err
 }
 
 // isAPI reports whether everything at a path is for programs.
@@ -169,6 +198,80 @@ func (c *Checker) note(e Exchange, route *routers.Route) {
 	defer c.mu.Unlock()
 	c.seen[fmt.Sprintf("%s %d", place, e.Status)]++
 }
+
+// Answer is a way in which an operation is answered.
+type Answer struct {
+	Method, Path string
+	Status       int
+	Code         string // of a refusal, where it is described; else empty
+}
+
+// String names the operation, the status and the code.
+func (a Answer) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s %s %d %s", a.Method, a.Path, a.Status, a.Code))
+}
+
+// answersIn lists what a description has, by place.
+func answersIn(described *openapi3.T) []Answer {
+	var list []Answer
+	for path, item := range described.Paths.Map() {
+		for method, operation := range item.Operations() {
+			for status, response := range operation.Responses.Map() {
+				number, _ := strconv.Atoi(status) // 0: a range of them, which nobody gives
+				for _, code := range codesOf(response.Value) {
+					list = append(list, Answer{method, path, number, code})
+				}
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Answer) int { return strings.Compare(a.String(), b.String()) })
+	return list
+}
+
+// codesOf are the error codes that an answer may have; an empty one if it has none.
+func codesOf(response *openapi3.Response) []string {
+	var codes []string
+	for _, content := range response.Content {
+		if content.Schema == nil || content.Schema.Value.Properties["error"] == nil {
+			continue
+		}
+		for _, code := range content.Schema.Value.Properties["error"].Value.Enum {
+			codes = append(codes, fmt.Sprint(code))
+		}
+	}
+	if codes == nil {
+		return []string{""}
+	}
+	return codes
+}
+
+// noteGiven notes an answer that is as it is described. To HEAD there is none.
+func (c *Checker) noteGiven(e Exchange, route *routers.Route) {
+	if route == nil || e.Request.Method == http.MethodHead || e.Status == http.StatusMethodNotAllowed {
+		return
+	}
+	var said struct{ Error string }
+	_ = json.Unmarshal(e.Body, &said) // what is no refusal has no code
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.given[Answer{route.Method, route.Path, e.Status, said.Error}] = struct{}{}
+}
+
+// Missing lists the answers that are described and that no exchange so far had.
+func (c *Checker) Missing() []Answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []Answer
+	for _, a := range c.answers {
+		if _, given := c.given[a]; !given {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// Described lists all answers of the description, by place.
+func (c *Checker) Described() []Answer { return slices.Clone(c.answers) }
 
 // Seen tells how many exchanges were checked, and of how many operations and statuses.
 func (c *Checker) Seen() (exchanges, operations, answers int) {
@@ -293,7 +396,7 @@ func describedHeaders(e Exchange, described *openapi3.Response, media string) er
 // isCommon reports whether a header is one that any answer of HTTP may have.
 func isCommon(name string) bool {
 	return strings.HasPrefix(name, "Access-Control-") || slices.Contains([]string{
-		"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
+		"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Pragma", "Set-Cookie", "Vary",
 		"Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options",
 	}, name)
 }

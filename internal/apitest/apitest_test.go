@@ -27,7 +27,7 @@ const description = `{
    "200": {"description": "OK", "headers": {"Wait": {"schema": {"type": "integer"}}}, "content": {"application/json": {"schema": {
     "type": "object", "required": ["b"], "properties": {"b": {"type": ["integer", "null"]}}}}}},
    "404": {"description": "no", "content": {"application/json": {"schema": {
-    "type": "object", "required": ["error"], "properties": {"error": {"const": "not_found"}}}}}}
+    "type": "object", "required": ["error"], "properties": {"error": {"enum": ["not_found"]}}}}}}
   }
  }}}
 }`
@@ -107,6 +107,26 @@ func TestCheck(t *testing.T) {
 			require.Empty(t, checker.Wrong())
 		})
 	}
+}
+
+// An answer is missing until somebody was given it, down to its error code.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	checker, err := apitest.New([]byte(description))
+	require.NoError(t, err)
+	done, gone := apitest.Answer{Method: "POST", Path: "/v2/things/{id}", Status: 200}, apitest.Answer{Method: "POST", Path: "/v2/things/{id}", Status: 404, Code: "not_found"}
+	require.Equal(t, []apitest.Answer{done, gone}, checker.Missing())
+	tell := func(method string, status int, body string) error {
+		r := httptest.NewRequest(method, "/v2/things/1", nil)
+		return checker.Check(apitest.Exchange{Request: r, Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(body)})
+	}
+	require.Error(t, tell("POST", 404, `{"error":"gone"}`))
+	require.Equal(t, []apitest.Answer{done, gone}, checker.Missing(), "what is not described is none of them")
+	require.NoError(t, tell("POST", 200, `{"b":1}`))
+	require.Equal(t, []apitest.Answer{gone}, checker.Missing())
+	require.NoError(t, tell("POST", 404, `{"error":"not_found"}`))
+	require.Empty(t, checker.Missing())
+	require.Equal(t, []apitest.Answer{done, gone}, checker.Described())
 }
 
 // The description that the repository keeps can be read, from wherever a test runs.

@@ -22,10 +22,14 @@ const (
 )
 
 // cookieName is the whole name. With the prefix browsers take the cookie only over
-// HTTPS and from this very host.
+// HTTPS and from this very host. A port does not keep cookies apart (RFC 6265 section
+// 8.5), so over plain HTTP the name does.
 func (p *Pages) cookieName(purpose string) string {
 	if p.secure {
 		return "__Host-foxbridge-" + purpose
+	}
+	if p.port != "" {
+		return "foxbridge-" + p.port + "-" + purpose
 	}
 	return "foxbridge-" + purpose
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Notice is a short message on a page. The partial "notice" shows it.
@@ -159,11 +160,14 @@ func (s speaker) field(form *Form, name, label string, settings ...any) (Field, 
 		return f, fmt.Errorf("options of field %s: %w", name, err)
 	}
 	for _, e := range form.Errors() {
-		if e.Field == name && f.Error == "" {
-			if f.Error, err = s.translate(e.Key, e.Args...); err != nil {
-				return f, err
-			}
+		if e.Field != name {
+			continue
 		}
+		text, err := s.translate(e.Key, e.Args...)
+		if err != nil {
+			return f, err
+		}
+		f.Error = strings.TrimSpace(f.Error + " " + text)
 	}
 	f.Checked = f.Checked || f.Type == "checkbox" && form.Has(name)
 	return f, nil

@@ -205,11 +205,12 @@ func TestPostedFormBeforeAndAfterSignIn(t *testing.T) {
 
 func TestCookies(t *testing.T) {
 	t.Parallel()
-	for secure, want := range map[bool]string{
-		true:  "__Host-foxbridge-session=secret; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax",
-		false: "foxbridge-session=secret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax",
+	for want, options := range map[string]web.Options{
+		"__Host-foxbridge-session=secret; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax": {Secure: true, Port: "8443"},
+		"foxbridge-session=secret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax":                {},
+		"foxbridge-8080-session=secret; Path=/; Max-Age=60; HttpOnly; SameSite=Lax":           {Port: "8080"},
 	} {
-		p := newPages(t, web.Options{Secure: secure})
+		p := newPages(t, options)
 		w := httptest.NewRecorder()
 		p.StartSession(w, "other", time.Hour)
 		p.StartSession(w, "secret", time.Minute)
@@ -219,6 +220,7 @@ func TestCookies(t *testing.T) {
 		require.Empty(t, p.Session(get("/", "Cookie", name+"=secret; "+name+"=other")), "one of several may be another site's work")
 		require.Empty(t, p.Session(get("/", "Cookie", name+"="+strings.Repeat("a", 257))))
 		require.Empty(t, p.Session(get("/")))
+		require.Empty(t, p.Session(get("/", "Cookie", "foxbridge-8081-session=secret")), "the cookie of another port")
 	}
 	require.Empty(t, newPages(t, web.Options{Secure: true}).Session(get("/", "Cookie", "foxbridge-session=secret")), "the cookie of plain HTTP is none over HTTPS")
 }

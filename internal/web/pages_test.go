@@ -2,13 +2,16 @@ package web_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"flag"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -257,11 +260,56 @@ func TestStatic(t *testing.T) {
 	require.Empty(t, ask(http.MethodHead, paths[0]).Body.String())
 }
 
+// Who takes it compressed is sent it so, and everybody gets the same. What is kept
+// compressed is served under its own name.
+func TestStaticIsCompressed(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("the same again\n", 1000)
+	p := newPages(t, web.Options{Assets: filesystems(map[string]string{"own.js": long, "kept.js.gz": string(web.Gzip([]byte(long)))})})
+	router := mux.NewRouter()
+	p.Register(router)
+	for _, file := range []string{"own.js", "kept.js"} {
+		for accepted, packed := range map[string]bool{
+			"": false, "identity": false, "br": false, "gzip;q=0": false, "gzip; Q=0.0": false, "gzip;q=x": false, "gzipped": false,
+			"gzip": true, "br, GZIP ;q=0.5": true, "deflate,gzip": true,
+		} {
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				r := httptest.NewRequest(method, "/static/x/"+file, nil)
+				r.Header.Set("Accept-Encoding", accepted)
+				w := httptest.NewRecorder()
+				router.ServeHTTP(w, r)
+				require.Equal(t, http.StatusOK, w.Code)
+				require.Equal(t, "text/javascript; charset=utf-8", w.Header().Get("Content-Type"))
+				require.Equal(t, "Accept-Encoding", w.Header().Get("Vary"))
+				if method == http.MethodHead {
+					require.Empty(t, w.Body.Bytes())
+					continue
+				}
+				require.Equal(t, strconv.Itoa(w.Body.Len()), w.Header().Get("Content-Length"))
+				if !packed {
+					require.Empty(t, w.Header().Get("Content-Encoding"), accepted)
+					require.Equal(t, long, w.Body.String())
+					continue
+				}
+				require.Equal(t, "gzip", w.Header().Get("Content-Encoding"), accepted)
+				require.Less(t, w.Body.Len(), len(long)/10)
+				z, err := gzip.NewReader(w.Body)
+				require.NoError(t, err)
+				text, err := io.ReadAll(z)
+				require.NoError(t, err)
+				require.Equal(t, long, string(text))
+			}
+		}
+	}
+	_, err := web.New(web.Options{Logger: slog.New(slog.DiscardHandler), Assets: filesystems(map[string]string{"torn.js.gz": "torn"})})
+	require.ErrorContains(t, err, "torn.js.gz")
+}
+
 func TestStyleIsSmall(t *testing.T) {
 	t.Parallel()
 	info, err := os.Stat("static/web.css")
 	require.NoError(t, err)
-	require.Less(t, info.Size(), int64(14<<10))
+	require.Less(t, info.Size(), int64(16<<10))
 }
 
 func TestMessages(t *testing.T) {

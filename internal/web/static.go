@@ -2,16 +2,18 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
-	"time"
 )
 
 //go:embed static/*
@@ -37,9 +39,11 @@ func below(files embed.FS, dir string) fs.FS {
 // StaticPath is the prefix of the paths of static files.
 const StaticPath = "/static/"
 
+// asset is a static file. It is held compressed, as almost everybody takes it.
 type asset struct {
 	hash, media string
-	content     []byte
+	packed      []byte
+	size        int // of the content
 }
 
 // assets are static files by name.
@@ -62,7 +66,7 @@ func readAssets(sources []fs.FS) (*assets, error) {
 }
 
 func (a *assets) read(source fs.FS, entry fs.DirEntry) error {
-	name := entry.Name()
+	name, isPacked := strings.CutSuffix(entry.Name(), ".gz")
 	media := assetType(name)
 	switch _, twice := a.files[name]; {
 	case !entry.Type().IsRegular():
@@ -72,13 +76,51 @@ func (a *assets) read(source fs.FS, entry fs.DirEntry) error {
 	case media == "":
 		return errors.New("is of no known type")
 	}
-	content, err := fs.ReadFile(source, name)
+	content, err := fs.ReadFile(source, entry.Name())
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(content)
-	a.files[name] = asset{hash: hex.EncodeToString(sum[:8]), media: media, content: content}
+	file := asset{hash: hex.EncodeToString(sum[:8]), media: media, packed: content, size: len(content)}
+	if !isPacked {
+		file.packed = Gzip(content)
+	} else if file.size, err = sizeOf(content); err != nil {
+		return err
+	}
+	a.files[name] = file
 	return nil
+}
+
+// sizeOf is what a compressed file holds. It fails unless that can be read to its end.
+func sizeOf(packed []byte) (int, error) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(io.Discard, z) //nolint:gosec // a file of the binary
+	return int(n), err
+}
+
+// serve sends the file, compressed to who takes that.
+func (a asset) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", a.media)
+	h.Add("Vary", "Accept-Encoding")
+	if TakesGzip(r) {
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Content-Length", strconv.Itoa(len(a.packed)))
+		if r.Method != http.MethodHead {
+			_, _ = w.Write(a.packed) // what fails is the connection: there is nobody left to tell
+		}
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(a.size))
+	if r.Method == http.MethodHead {
+		return
+	}
+	if z, err := gzip.NewReader(bytes.NewReader(a.packed)); err == nil { // it was read before
+		_, _ = io.Copy(w, z) //nolint:gosec // a file of the binary
+	}
 }
 
 func assetType(name string) string {
@@ -113,7 +155,7 @@ func (a *assets) path(name string) (string, error) {
 	return StaticPath + file.hash + "/" + name, nil
 }
 
-// Static serves the static files below StaticPath, for good: a file that changes gets
+// Static serves the static files below StaticPath, compressed to who takes that, for good: a file that changes gets
 // another path. The path of an earlier content gives the present one, without leave to
 // keep it, so that pages of a bridge that is of another version stay whole.
 func (p *Pages) Static() http.Handler {
@@ -131,13 +173,12 @@ func (p *Pages) Static() http.Handler {
 		}
 		h := w.Header()
 		p.writeCommon(h)
-		h.Set("Content-Type", file.media)
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		if hash == file.hash {
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.content))
+		file.serve(w, r)
 	})
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// Secure says that the site is reached over HTTPS only. Cookies are then Secure and
 	// bound to the host, and browsers are told to come over HTTPS from then on.
 	Secure bool
+	// Port tells the cookies of this site from those of others on the same host, which
+	// browsers send to every port of it. Of a Secure site it is not used. Empty: nothing does.
+	Port string
 	// Header gives what the header of a page shows to the sender of the request. Nil: the
 	// product's name alone.
 	Header func(*http.Request) Header
@@ -65,6 +68,7 @@ type Link struct {
 type Pages struct {
 	product string
 	secure  bool
+	port    string
 	header  func(*http.Request) Header
 	log     *slog.Logger
 	text    *catalogue
@@ -78,7 +82,7 @@ type Pages struct {
 // language lacks, and a template that names a message key or an asset that is not there
 // or gives a message another number of arguments than it has places.
 func New(o Options) (*Pages, error) {
-	p := &Pages{product: o.Product, secure: o.Secure, header: o.Header, log: o.Logger, guard: http.NewCrossOriginProtection()}
+	p := &Pages{product: o.Product, secure: o.Secure, port: o.Port, header: o.Header, log: o.Logger, guard: http.NewCrossOriginProtection()}
 	if p.log == nil {
 		return nil, errors.New("pages need a logger")
 	}

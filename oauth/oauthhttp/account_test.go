@@ -30,6 +30,7 @@ func (b *browser) appPassword(clientID, name string) string {
 	path := "/dev/apps/" + clientID
 	f := b.get(path).form(path + "/password")
 	f.Set("name", name)
+	f.Set("password", password)
 	return b.post(path+"/password", f).copied("app-password")
 }
 
@@ -41,6 +42,7 @@ func TestAppPasswords(t *testing.T) {
 		path := "/dev/apps/" + s.client.ID
 		f := b.get(path).form(path + "/password")
 		f.Set("name", " Raspberry ")
+		f.Set("password", password)
 		v := b.post(path+"/password", f)
 		made := v.copied("app-password")
 		require.Regexp(t, `^([a-z2-7]{4}-){7}[a-z2-7]{4}$`, made)
@@ -68,13 +70,62 @@ func TestAppPasswords(t *testing.T) {
 	})
 }
 
+// addingSecret is the form that adds a secret to an application.
+func (b *browser) addingSecret(path, password string) url.Values {
+	b.t.Helper()
+	f := b.get(path).form(path + "/secret")
+	f.Set("password", password)
+	return f
+}
+
+// Each form that makes a secret wants the password, says so at its field, and shows it
+// to nobody.
+func TestSecretsAreMadeWithThePasswordAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.aliceAtHome(t)
+	path := "/dev/apps/" + s.client.ID
+	appPassword, secret := b.get(path).form(path+"/password"), b.get(path).form(path+"/secret")
+	appPassword.Set("name", "Raspberry")
+	for at, form := range map[string]url.Values{path + "/password": appPassword, path + "/secret": secret} {
+		for given, c := range map[string]struct {
+			status int
+			says   string
+		}{
+			"":               {http.StatusUnprocessableEntity, "Enter your password."},
+			"wrong password": {http.StatusForbidden, "This is not your password. Try again."},
+		} {
+			form.Set("password", given)
+			v := b.post(at, form)
+			require.Equal(t, c.status, v.status, at)
+			require.Equal(t, s.client.Name, v.heading())
+			require.Contains(t, v.faults(), c.says, at)
+			require.Empty(t, v.all("code", "id", "app-password"))
+			require.NotContains(t, v.body, "wrong password")
+		}
+	}
+	appPassword.Set("password", "wrong password")
+	for range oauth.DefaultFailureLimit - 2 { // two were wrong
+		require.Equal(t, http.StatusForbidden, b.post(path+"/password", appPassword).status)
+	}
+	secret.Set("password", password)
+	v := b.post(path+"/secret", secret)
+	require.Equal(t, http.StatusTooManyRequests, v.status)
+	require.Equal(t, "900", v.header.Get("Retry-After"))
+	require.Contains(t, v.faults(), "Wait 15 minutes")
+	client, err := s.service.Application(t.Context(), s.alice.ID, s.client.ID)
+	require.NoError(t, err)
+	require.Len(t, client.Secrets, 1)
+}
+
 func TestAppPasswordsThatAreNotMade(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := s.aliceAtHome(t)
 	path := "/dev/apps/" + s.client.ID
 	f := b.get(path).form(path + "/password")
-	for name, says := range map[string]string{"": "at most 100 characters", strings.Repeat("x", 101): "at most 100 characters", "a\nb": "at most 100 characters"} {
+	f.Set("password", password)
+	for name, says := range map[string]string{"": "at most 100 characters", strings.Repeat("x", 101): "at most 100 characters", "a\nb": "at most 100 characters", "a\u200db": "none of them invisible"} {
 		f.Set("name", name)
 		v := b.post(path+"/password", f)
 		require.Equal(t, http.StatusUnprocessableEntity, v.status)
@@ -103,6 +154,7 @@ func TestAppPasswordsThatAreNotMade(t *testing.T) {
 	own := bob.create("Bob's").copied("client-id")
 	bobs := bob.get("/dev/apps/" + own).form("/dev/apps/" + own + "/password")
 	bobs.Set("name", "Mine")
+	bobs.Set("password", bobPassword)
 	require.Equal(t, http.StatusNotFound, bob.post(path+"/password", bobs).status)
 	bob.post("/dev/apps/"+own+"/password", bobs).copied("app-password")
 	passwords, err := s.service.AppPasswords(t.Context(), s.alice.ID, s.client.ID)
@@ -155,7 +207,14 @@ func TestAccountsThatRefuseTheirOwnPasswordToScripts(t *testing.T) {
 			f.Set("own_password", malformed)
 			require.Equal(t, http.StatusBadRequest, b.post("/security/scripts", f).status)
 		}
+		f = b.get("/security").form("/security/scripts")
 		f.Set("own_password", "take")
+		for given, status := range map[string]int{"": http.StatusUnprocessableEntity, "wrong": http.StatusForbidden} {
+			f.Set("password", given)
+			require.Equal(t, status, b.post("/security/scripts", f).status)
+		}
+		require.Equal(t, "invalid_grant", s.refusedPassword(t, password).Error)
+		f.Set("password", password)
 		require.Equal(t, "/security", b.post("/security/scripts", f).location())
 		tokens(t, s.post(form, s.signIn().Encode()))
 		text := b.get("/security/record").text()
@@ -216,7 +275,9 @@ func TestSignUpsThatAreRefused(t *testing.T) {
 	}{
 		"no name":               {"name", " ", 422, "Enter a name"},
 		"a name of two lines":   {"name", "a\nb", 422, "Enter a name"},
-		"no address":            {"username", "carol", 422, "Enter an e-mail address."},
+		"no address":            {"username", "carol", 422, "Enter an e-mail address"},
+		"an address that looks": {"username", "аlice@example.org", 422, "without accents or letters of other scripts"}, // а is Cyrillic
+		"a name read backwards": {"name", "\u202eecilA", 422, "none of them invisible"},
 		"an address in use":     {"username", " ALICE@example.org", 409, "There is an account with this e-mail address already."},
 		"two that differ":       {"again", newPassword + "x", 422, "not the same"},
 		"no token of the form":  {"form_token", "", 403, ""},
@@ -342,22 +403,25 @@ func TestRecordOfChanges(t *testing.T) {
 	b.post("/connected", b.get("/connected").form("/connected"))
 	made := b.create("Alarm clock").copied("client-id")
 	path := "/dev/apps/" + made
-	b.post(path+"/secret", b.get(path).form(path+"/secret"))
+	b.post(path+"/secret", b.addingSecret(path, password))
 	b.post(path+"/secret/remove", b.get(path).form(path+"/secret/remove"))
 	require.NoError(t, s.administration.Approve(t.Context(), s.requested(t).ID))
 	v := b.get("/security/record", fromHeader, "192.0.2.9")
 	entries := v.cards()
 	require.Contains(t, entries[0], "A commercial application was approved.")
 	require.Contains(t, entries[0], "by an operator")
+	require.Contains(t, entries[1], "A commercial application was requested.")
+	require.Contains(t, entries[1], "by an operator")
 	for i, want := range []string{"A client secret of an application was removed.", "A client secret was added to an application.", "A personal application was created."} {
-		require.Contains(t, entries[1+i], want)
-		require.Contains(t, entries[1+i], "Application Alarm clock")
-		require.Contains(t, entries[1+i], "127.0.0.1")
+		require.Contains(t, entries[2+i], want)
+		require.Contains(t, entries[2+i], "Application Alarm clock")
+		require.Contains(t, entries[2+i], "127.0.0.1")
+		require.NotContains(t, entries[2+i], "by an operator")
 	}
-	require.Contains(t, entries[4], "You disconnected an application.")
-	require.Contains(t, entries[5], "You gave an application access to your home.")
-	require.Contains(t, entries[5], "Application Comfort <3 It may Open and close shutters Where Cottage")
-	require.Contains(t, entries[6], "You signed in.")
+	require.Contains(t, entries[5], "You disconnected an application.")
+	require.Contains(t, entries[6], "You gave an application access to your home.")
+	require.Contains(t, entries[6], "Application Comfort <3 It may Open and close shutters Where Cottage")
+	require.Contains(t, entries[7], "You signed in.")
 	bob := s.bobAtHome(t)
 	require.Len(t, bob.get("/security/record").cards(), 1, "nobody reads another's")
 

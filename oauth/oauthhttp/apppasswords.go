@@ -26,11 +26,11 @@ func appPasswordKeys() []string {
 // appPasswordsSection is the part of a personal application's page about its app
 // passwords.
 type appPasswordsSection struct {
-	Form                  *web.Form
-	AddToken, RemoveToken string
-	List                  []oauth.AppPassword
-	CanAdd                bool
-	Required              bool // the account's own password is not taken
+	confirmForm // that makes one
+	RemoveToken string
+	List        []oauth.AppPassword
+	CanAdd      bool
+	Required    bool // the account's own password is not taken
 }
 
 func (p *Pages) appPasswordsSection(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form) (appPasswordsSection, error) {
@@ -40,8 +40,8 @@ func (p *Pages) appPasswordsSection(w http.ResponseWriter, r *http.Request, v vi
 	}
 	form.ID = "app-password"
 	return appPasswordsSection{
-		Form: form, List: list, CanAdd: len(list) < oauth.AppPasswordsMax, Required: v.user.AppPasswordsOnly,
-		AddToken: p.web.FormToken(w, r, formAddAppPassword), RemoveToken: p.web.FormToken(w, r, formRemoveAppPassword),
+		confirmForm: p.confirmForm(w, r, v, formAddAppPassword, form), RemoveToken: p.web.FormToken(w, r, formRemoveAppPassword),
+		List: list, CanAdd: len(list) < oauth.AppPasswordsMax, Required: v.user.AppPasswordsOnly,
 	}, nil
 }
 
@@ -52,7 +52,7 @@ type appPasswordView struct {
 }
 
 func (p *Pages) addAppPassword(w http.ResponseWriter, r *http.Request, v visitor) error {
-	form, err := p.web.PostedForm(w, r, formAddAppPassword, fieldName)
+	form, err := p.web.PostedForm(w, r, formAddAppPassword, fieldName, fieldPassword)
 	if err != nil {
 		return err
 	}
@@ -60,25 +60,24 @@ func (p *Pages) addAppPassword(w http.ResponseWriter, r *http.Request, v visitor
 	if answered || err != nil {
 		return err
 	}
-	password, err := p.service.AddAppPassword(r.Context(), v.user.ID, c.ID, form.Get(fieldName), p.address(r))
-	_, isField := errors.AsType[*oauth.FieldError](err)
-	switch {
-	case errors.Is(err, oauth.ErrTooMany):
-		form.Reject("", "apps.passwords.full")
-		p.renderAppWith(w, r, v, http.StatusConflict, c, new(web.Form), form)
-		return nil
-	case errors.Is(err, oauth.ErrExists):
-		form.Reject(fieldName, "apps.passwords.taken")
-		p.renderAppWith(w, r, v, http.StatusConflict, c, new(web.Form), form)
-		return nil
-	case isField:
-		form.Reject(fieldName, "apps.name.wrong")
-		p.renderAppWith(w, r, v, http.StatusUnprocessableEntity, c, new(web.Form), form)
-		return nil
-	case errors.Is(err, oauth.ErrNotFound): // a commercial application has none
+	if c.Kind != oauth.Personal { // it has none
 		p.web.Error(w, r, http.StatusNotFound, "")
 		return nil
-	case err != nil:
+	}
+	if wantsPassword(form); !form.Valid() {
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, appForms{appPassword: form})
+		return nil
+	}
+	password, err := p.service.AddAppPassword(r.Context(), p.confirmation(r, v, form), c.ID, form.Get(fieldName))
+	if status := p.appPasswordRefused(w, r, form, err); status != 0 {
+		p.renderApp(w, r, v, status, c, appForms{appPassword: form})
+		return nil
+	}
+	if errors.Is(err, oauth.ErrNotFound) { // deleted in another window
+		p.web.Error(w, r, http.StatusNotFound, "")
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	p.log.InfoContext(r.Context(), "app password added", "client_id", c.ID, "user_id", v.user.ID)
@@ -88,6 +87,25 @@ func (p *Pages) addAppPassword(w http.ResponseWriter, r *http.Request, v visitor
 			" --data-urlencode " + quoted("username="+v.user.Email) + " -d password=" + password,
 	}, web.ReturnTo(pathApps+"/"+c.ID))
 	return nil
+}
+
+// appPasswordRefused says in the form why there is no new app password, and gives the
+// status of the answer; 0 if err is no refusal.
+func (p *Pages) appPasswordRefused(w http.ResponseWriter, r *http.Request, form *web.Form, err error) (status int) {
+	_, isField := errors.AsType[*oauth.FieldError](err)
+	switch {
+	case errors.Is(err, oauth.ErrTooMany):
+		form.Reject("", "apps.passwords.full")
+		return http.StatusConflict
+	case errors.Is(err, oauth.ErrExists):
+		form.Reject(fieldName, "apps.passwords.taken")
+		return http.StatusConflict
+	case isField:
+		form.Reject(fieldName, "apps.name.wrong")
+		return http.StatusUnprocessableEntity
+	default:
+		return p.confirmRefused(w, r, form, err)
+	}
 }
 
 // removeAppPassword ends an app password. One that is gone already is as good.

@@ -76,7 +76,7 @@ func newAppView(c oauth.Client) appView {
 func appKeys() []string {
 	keys := []string{
 		"connected.done", "connected.done.personal", "apps.created_already", "apps.secret.removed", "apps.secret.gone", "apps.secret.full", "apps.too_many.personal", "apps.too_many.pending",
-		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy",
+		"apps.password.missing", "apps.password.wrong", "apps.token.slow_down", "apps.token.off", "signin.busy", "apps.redirect_uris.line",
 	}
 	for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
 		keys = append(keys, "apps.kind."+string(kind))
@@ -179,14 +179,36 @@ func (p *Pages) notCreated(w http.ResponseWriter, r *http.Request, v visitor, pa
 	case wrong.Field == "client_id":
 		return p.createdAlready(w, r, v, form.Get(fieldClientID))
 	default:
-		field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[wrong.Field]
-		if field == "" {
-			field = wrong.Field
-		}
-		form.Reject(field, "apps."+field+".wrong")
+		rejectFields(form, wrong)
 	}
 	p.renderNewApp(w, r, status, page, form)
 	return nil
+}
+
+// rejectFields says at each field of an application what is wrong with it.
+func rejectFields(form *web.Form, wrong *oauth.FieldError) {
+	for _, w := range append([]*oauth.FieldError{wrong}, wrong.Others...) {
+		field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[w.Field]
+		switch {
+		case field == "":
+			form.Reject(w.Field, "apps."+w.Field+".wrong")
+		case w.At > 0:
+			form.Reject(field, "apps.redirect_uris.line", lineOf(form.Get(field), w.At))
+		default:
+			form.Reject(field, "apps."+field+".wrong")
+		}
+	}
+}
+
+// lineOf is the line of a text on which its word number n stands; both count from 1.
+func lineOf(text string, n int) int {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if n -= len(strings.Fields(line)); n <= 0 {
+			return i + 1
+		}
+	}
+	return len(lines)
 }
 
 // createdAlready answers a form that is sent again: nothing can show the secret again.
@@ -205,7 +227,9 @@ func (p *Pages) createdAlready(w http.ResponseWriter, r *http.Request, v visitor
 type secretView struct {
 	appView
 	Secret string // empty of a public application
-	Curl   string // that gets a token; empty if the application has another way
+	Curl   string // that gets a token with a password; empty if the application has another way
+	// Device asks for a code, and DeviceToken for the token when it was entered.
+	Device, DeviceToken string
 
 	AppPassword bool // the token needs one, and not the account's own password
 }
@@ -213,7 +237,10 @@ type secretView struct {
 func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, secret string) {
 	view := secretView{appView: newAppView(c), Secret: secret}
 	if c.Kind == oauth.Personal {
-		view.Curl = "curl -u " + c.ID + ":" + secret + " " + p.base(r) + pathToken + " -d grant_type=password" +
+		as := "curl -u " + c.ID + ":" + secret + " " + p.base(r)
+		view.Device = as + pathAuthorizeDevice + " -X POST"
+		view.DeviceToken = as + pathToken + " -d grant_type=" + oauth.GrantDevice + " -d device_code=YOUR_DEVICE_CODE"
+		view.Curl = as + pathToken + " -d grant_type=password" +
 			" --data-urlencode " + quoted("username="+v.user.Email) + " --data-urlencode 'password=YOUR_PASSWORD'"
 		view.AppPassword = v.user.AppPasswordsOnly
 	}
@@ -229,17 +256,20 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) +
 // appPage is the data of the page of one application.
 type appPage struct {
 	appView
-	Scopes                              []web.Option
-	HasSecrets, CanAdd, CanRemove       bool
-	AddToken, RemoveToken, GetTokenForm string
-	Form                                *web.Form // that gets a token
-	Personal                            bool
-	Passwords                           appPasswordsSection // of a personal one
-	Email                               string
-	Issuance                            *issuanceView
-	CanEdit                             bool
-	Waiting                             *waiting // nil: nothing waits for an operator
+	Scopes                        []web.Option
+	HasSecrets, CanAdd, CanRemove bool
+	Secret                        confirmForm // that adds one
+	RemoveToken                   string
+	GetToken                      confirmForm
+	Personal                      bool
+	Passwords                     appPasswordsSection // of a personal one
+	Issuance                      *issuanceView
+	CanEdit                       bool
+	Waiting                       *waiting // nil: nothing waits for an operator
 }
+
+// appForms are the forms of that page that were sent and come back; nil: it is empty.
+type appForms struct{ token, appPassword, secret *web.Form }
 
 // own finds the application that the path names, if it is the person's own. Any other
 // is answered as one that does not exist.
@@ -257,16 +287,17 @@ func (p *Pages) app(w http.ResponseWriter, r *http.Request, v visitor) error {
 	if answered || err != nil {
 		return err
 	}
-	p.renderApp(w, r, v, http.StatusOK, c, new(web.Form))
+	p.renderApp(w, r, v, http.StatusOK, c, appForms{})
 	return nil
 }
 
-func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form *web.Form) {
-	p.renderAppWith(w, r, v, status, c, form, new(web.Form))
-}
-
-// renderAppWith is renderApp with what is wrong with a new app password.
-func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, form, appPassword *web.Form) {
+func (p *Pages) renderApp(w http.ResponseWriter, r *http.Request, v visitor, status int, c oauth.Client, forms appForms) {
+	for _, form := range []**web.Form{&forms.token, &forms.appPassword, &forms.secret} {
+		if *form == nil {
+			*form = new(web.Form)
+		}
+	}
+	forms.secret.ID = "secret"
 	_, held, err := p.service.Edited(r.Context(), v.user.ID, c.ID)
 	if err != nil {
 		p.fail(w, r, err)
@@ -274,7 +305,7 @@ func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor,
 	}
 	var passwords appPasswordsSection
 	if c.Kind == oauth.Personal {
-		if passwords, err = p.appPasswordsSection(w, r, v, c, appPassword); err != nil {
+		if passwords, err = p.appPasswordsSection(w, r, v, c, forms.appPassword); err != nil {
 			p.fail(w, r, err)
 			return
 		}
@@ -288,21 +319,30 @@ func (p *Pages) renderAppWith(w http.ResponseWriter, r *http.Request, v visitor,
 		Passwords: passwords,
 		appView:   newAppView(c), Scopes: p.scopeOptions(c.Scope),
 		HasSecrets: !c.Public, CanAdd: !c.Public && len(c.Secrets) < oauth.SecretsMax, CanRemove: len(c.Secrets) > 1,
-		AddToken: p.web.FormToken(w, r, formAddSecret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
-		GetTokenForm: p.web.FormToken(w, r, formToken), Form: form, Personal: c.Kind == oauth.Personal, Email: v.user.Email, Issuance: issuance,
+		Secret: p.confirmForm(w, r, v, formAddSecret, forms.secret), RemoveToken: p.web.FormToken(w, r, formRemoveSecret),
+		GetToken: p.confirmForm(w, r, v, formToken, forms.token), Personal: c.Kind == oauth.Personal, Issuance: issuance,
 		CanEdit: c.Status != oauth.Rejected, Waiting: p.waitingOf(c, held),
 	}, web.ReturnTo(pathApps+"/"+c.ID))
 }
 
 func (p *Pages) addSecret(w http.ResponseWriter, r *http.Request, v visitor) error {
-	if _, err := p.web.PostedForm(w, r, formAddSecret); err != nil {
+	form, err := p.web.PostedForm(w, r, formAddSecret, fieldPassword)
+	if err != nil {
 		return err
 	}
 	c, answered, err := p.own(w, r, v)
 	if answered || err != nil {
 		return err
 	}
-	secret, err := p.service.AddOwnSecret(r.Context(), v.user.ID, c.ID, p.address(r))
+	if wantsPassword(form); !form.Valid() {
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, appForms{secret: form})
+		return nil
+	}
+	secret, err := p.service.AddOwnSecret(r.Context(), p.confirmation(r, v, form), c.ID)
+	if status := p.confirmRefused(w, r, form, err); status != 0 {
+		p.renderApp(w, r, v, status, c, appForms{secret: form})
+		return nil
+	}
 	if wrong, is := errors.AsType[*oauth.FieldError](err); is {
 		p.log.InfoContext(r.Context(), "secret not added", "client_id", c.ID, "err", wrong)
 		p.web.Error(w, r, http.StatusConflict, "apps.secret.full")
@@ -372,7 +412,7 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	}
 	if form.Get(fieldPassword) == "" {
 		form.Reject(fieldPassword, "apps.password.missing")
-		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, form)
+		p.renderApp(w, r, v, http.StatusUnprocessableEntity, c, appForms{token: form})
 		return nil
 	}
 	tokens, err := p.service.OwnToken(r.Context(), v.user, c.ID, form.Get(fieldPassword), p.address(r))
@@ -394,5 +434,5 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 
 func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
 	status := p.passwordRefused(w, r, form, fieldPassword, "apps.password.wrong", refusal)
-	p.renderApp(w, r, v, status, c, form)
+	p.renderApp(w, r, v, status, c, appForms{token: form})
 }

@@ -52,6 +52,11 @@ func TestAPersonalApplicationFromItsPage(t *testing.T) {
 		"grant_type": {"password"}, "client_id": {id}, "client_secret": {secret}, "username": {email}, "password": {password},
 	}
 	tokens(t, s.post(form, request.Encode()))
+	require.Len(t, v.all("a", "href", "/dev/apps/"+id+"#app-passwords"), 1)
+	// And without a password, as is recommended.
+	require.Equal(t, "curl -u "+id+":"+secret+" "+issuer+"/oauth2/device_authorization -X POST", v.copied("curl-device"))
+	require.Equal(t, "curl -u "+id+":"+secret+" "+issuer+"/oauth2/token -d grant_type=urn:ietf:params:oauth:grant-type:device_code -d device_code=YOUR_DEVICE_CODE", v.copied("curl-device-token"))
+	require.Len(t, v.all("a", "href", "/device"), 1)
 
 	list := b.get("/dev/apps")
 	require.Equal(t, []string{
@@ -177,8 +182,9 @@ func TestApplicationsThatCannotBeRegistered(t *testing.T) {
 		"a home page of script":  {with("home_page", "javascript:alert(1)"), "home_page", "https://"},
 		"without redirect URIs":  {with("redirect_uris", " \r\n "), "redirect_uris", "Enter 1 to 10 addresses"},
 		"eleven redirect URIs":   {with("redirect_uris", strings.Repeat("https://gate.example/callback\r\n", 11)), "redirect_uris", "Enter 1 to 10 addresses"},
-		"a fragment":             {with("redirect_uris", "https://gate.example/#x"), "redirect_uris", "Enter 1 to 10 addresses"},
-		"user information":       {with("redirect_uris", "https://a@gate.example/"), "redirect_uris", "Enter 1 to 10 addresses"},
+		"a fragment":             {with("redirect_uris", "https://gate.example/#x"), "redirect_uris", "Line 1: this must begin with https://"},
+		"user information":       {with("redirect_uris", "https://a@gate.example/"), "redirect_uris", "Line 1: this must begin with https://"},
+		"http on the third line": {with("redirect_uris", "https://gate.example/a https://gate.example/b\r\n\r\nhttp://gate.example/"), "redirect_uris", "Line 3: this must begin with https://"},
 		"without scopes":         {with("scope"), "scope", "Tick at least one thing."},
 		"an unknown scope":       {with("scope", "gate:open"), "scope", "Tick at least one thing."},
 	}
@@ -195,7 +201,23 @@ func TestApplicationsThatCannotBeRegistered(t *testing.T) {
 			require.Equal(t, "Gate keeper", again.Get("name"), "what was right stays")
 		}
 	}
-	v := b.create(" ")
+	// Everything that is wrong is told at once, each at its field.
+	form := b.asks()
+	for field, value := range map[string]string{"name": " ", "description": strings.Repeat("é", 501), "home_page": "gate.example", "redirect_uris": "gate.example\r\nhttp://localhost/\r\nhttp://gate.example", "scope": ""} {
+		form.Set(field, value)
+	}
+	v := b.post("/dev/apps/commercial", form)
+	require.Equal(t, http.StatusUnprocessableEntity, v.status)
+	for _, field := range []string{"name", "description", "home_page", "scope", "redirect_uris"} {
+		require.NotEmpty(t, v.all("a", "href", "#f-"+field), field)
+		require.Len(t, v.all("p", "id", "f-"+field+"-error"), 1, field)
+	}
+	require.Len(t, v.all("a", "href", "#f-redirect_uris"), 2)
+	require.Contains(t, textOf(v.all("p", "id", "f-redirect_uris-error")[0]), "Line 1: ")
+	require.Contains(t, textOf(v.all("p", "id", "f-redirect_uris-error")[0]), "Line 3: ")
+	require.Len(t, v.all("textarea", "aria-describedby", "f-redirect_uris-hint f-redirect_uris-error"), 1)
+
+	v = b.create(" ")
 	require.Equal(t, http.StatusUnprocessableEntity, v.status)
 	require.Contains(t, v.faults(), "Enter a name")
 	require.Len(t, b.get("/dev/apps").cards(), 1)
@@ -232,7 +254,7 @@ func TestASecretIsChangedWithoutAnOutage(t *testing.T) {
 	require.Empty(t, v.all("form", "action", path+"/secret/remove"), "the only one stays")
 	require.True(t, works(s.secret))
 	s.Advance(time.Hour)
-	add := v.form(path + "/secret")
+	add := b.addingSecret(path, password)
 	second := b.post(path+"/secret", add).copied("client-secret")
 	require.True(t, works(s.secret) && works(second))
 	require.Equal(t, http.StatusConflict, b.post(path+"/secret", add).status, "there is no third")
@@ -252,7 +274,7 @@ func TestASecretIsChangedWithoutAnOutage(t *testing.T) {
 	require.Equal(t, http.StatusConflict, v.status)
 	require.Contains(t, v.text(), "it is gone already, or it is the last one")
 
-	third := b.post(path+"/secret", b.get(path).form(path+"/secret")).copied("client-secret")
+	third := b.post(path+"/secret", b.addingSecret(path, password)).copied("client-secret")
 	require.True(t, works(second) && works(third))
 	for _, id := range []string{remove.Get("secret"), "", "x", "99999999999999999999"} {
 		remove.Set("secret", id)
@@ -330,7 +352,7 @@ func TestAnApplicationOfSomebodyElseIsNotThere(t *testing.T) {
 	require.NoError(t, err)
 	bob := s.bobAtHome(t)
 	own := bob.create("Bob's").copied("client-id")
-	bob.post("/dev/apps/"+own+"/secret", bob.get("/dev/apps/"+own).form("/dev/apps/"+own+"/secret"))
+	bob.post("/dev/apps/"+own+"/secret", bob.addingSecret("/dev/apps/"+own, bobPassword)).copied("client-secret")
 	page := bob.get("/dev/apps/" + own)
 	for _, id := range []string{client.ID, "0123456789abcdef0123456789abcdef", "unknown"} {
 		path := "/dev/apps/" + id
@@ -339,7 +361,7 @@ func TestAnApplicationOfSomebodyElseIsNotThere(t *testing.T) {
 		get := page.form("/dev/apps/" + own + "/token")
 		get.Set("password", bobPassword)
 		// The token of one form holds for the forms of that kind of all applications.
-		add := url.Values{"form_token": {formToken(t, bob)}}
+		add := url.Values{"form_token": {formToken(t, bob)}, "password": {bobPassword}}
 		answers := []*view{bob.get(path), bob.post(path+"/secret", add), bob.post(path+"/secret/remove", remove), bob.post(path+"/token", get)}
 		for _, v := range answers {
 			require.Equal(t, http.StatusNotFound, v.status, id)

@@ -54,7 +54,7 @@ func TestAConsentGivesTheCodeThatGivesTheToken(t *testing.T) {
 	require.True(t, strings.HasPrefix(to, "/signin?return=%2Foauth2%2Fauthorize%3F"), to)
 	v = b.get(to)
 	require.Equal(t, "Sign in", v.heading())
-	require.Contains(t, v.text(), "An application asks for access to your home")
+	require.Contains(t, v.text(), "“App” asks for access to your home")
 	signIn := v.form("/signin")
 	signIn.Set("username", "  Alice@Example.org ")
 	signIn.Set("password", password)

@@ -189,11 +189,7 @@ func (p *Pages) rejectEdit(r *http.Request, c oauth.Client, form *web.Form, wron
 		form.Reject("", "apps.edit.changed")
 		return
 	}
-	field := map[string]string{"home page": fieldHomePage, "redirect_uri": fieldRedirectURIs}[wrong.Field]
-	if field == "" {
-		field = wrong.Field
-	}
-	form.Reject(field, "apps."+field+".wrong")
+	rejectFields(form, wrong)
 }
 
 func (p *Pages) saved(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, waits bool) error {
@@ -338,11 +334,16 @@ func (p *Pages) deleteApp(w http.ResponseWriter, r *http.Request, v visitor) err
 // waiting is what of an application waits for an operator, in words.
 type waiting struct {
 	Name         string
+	Description  *waitingText
+	HomePage     *waitingText
 	RedirectURIs []string
 	Scopes       []web.Option
 	Switches     []string // messages
 	Logo         string
 }
+
+// waitingText is a text that replaces another one; an empty one takes it away.
+type waitingText struct{ Text string }
 
 // waitingOf compares what waits with what holds; nil if nothing waits.
 func (p *Pages) waitingOf(c oauth.Client, held *oauth.HeldEdit) *waiting {
@@ -352,6 +353,12 @@ func (p *Pages) waitingOf(c oauth.Client, held *oauth.HeldEdit) *waiting {
 	h, w := held.Client, &waiting{}
 	if h.Name != c.Name {
 		w.Name = h.Name
+	}
+	if h.Description != c.Description {
+		w.Description = &waitingText{h.Description}
+	}
+	if h.HomePage != c.HomePage {
+		w.HomePage = &waitingText{h.HomePage}
 	}
 	if !slices.Equal(h.RedirectURIs, c.RedirectURIs) {
 		w.RedirectURIs = h.RedirectURIs

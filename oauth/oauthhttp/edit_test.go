@@ -61,24 +61,36 @@ func TestAnApplicationIsEdited(t *testing.T) {
 	// The rest waits.
 	require.Equal(t, page, b.edits(app.ID, func(f url.Values) {
 		f.Set("name", "New name")
+		f.Set("description", "One.\r\n<b>Three.</b>")
+		f.Set("home_page", "https://new.example/")
 		f.Set("redirect_uris", redirectURI+"\r\nhttps://app.example/other")
 		f.Del("require_pkce")
 	}).location())
 	v = b.get(page)
 	require.Contains(t, v.text(), "Some of them wait for approval")
 	require.Equal(t, "App", v.heading())
+	require.Contains(t, v.text(), "One. Two.")
 	waiting := textOf(v.all("section", "id", "waiting")[0])
-	for _, text := range []string{"New name", "https://app.example/other", "It need not use PKCE"} {
+	for _, text := range []string{"New name", "One. <b>Three.</b>", "https://new.example/", "https://app.example/other", "It need not use PKCE"} {
 		require.Contains(t, waiting, text)
 	}
 	require.Equal(t, "New name", b.editing(app.ID).Get("name"), "the form goes on from there")
+	require.Equal(t, "https://new.example/", b.editing(app.ID).Get("home_page"))
+
+	// To say nothing waits too: what was approved may say what the application is not.
+	b.edits(app.ID, func(f url.Values) { f.Set("description", "") })
+	waiting = textOf(b.get(page).all("section", "id", "waiting")[0])
+	require.Contains(t, waiting, "What does it do? None any more")
 	held, err := s.service.HeldEdits(t.Context(), "", 10)
 	require.NoError(t, err)
 	require.Len(t, held, 1)
 	err = s.service.Decide(t.Context(), oauth.Decision{ClientID: app.ID, Edition: held[0].Client.Edition, Approve: true})
 	require.NoError(t, err)
 	require.Equal(t, "New name", b.get(page).heading())
-	require.Empty(t, b.get(page).all("section", "id", "waiting"))
+	v = b.get(page)
+	require.Empty(t, v.all("section", "id", "waiting"))
+	require.NotContains(t, v.text(), "One. Two.")
+	require.Contains(t, v.text(), "https://new.example/")
 }
 
 func TestAPersonalApplicationIsRenamed(t *testing.T) {
@@ -91,7 +103,7 @@ func TestAPersonalApplicationIsRenamed(t *testing.T) {
 	require.Equal(t, "Heating", b.get("/dev/apps/"+s.client.ID).heading())
 	v := b.edits(s.client.ID, func(f url.Values) { f.Set("name", " ") })
 	require.Equal(t, http.StatusUnprocessableEntity, v.status)
-	require.Contains(t, v.faults(), "Enter a name of at most 100 characters.")
+	require.Contains(t, v.faults(), "Enter a name of at most 100 characters, none of them invisible.")
 }
 
 func TestEditsOnThePageThatAreRefused(t *testing.T) {
@@ -104,10 +116,10 @@ func TestEditsOnThePageThatAreRefused(t *testing.T) {
 		change func(url.Values)
 		fault  string
 	}{
-		"name":         {func(f url.Values) { f.Set("name", "") }, "Enter a name of at most 100 characters."},
-		"description":  {func(f url.Values) { f.Set("description", strings.Repeat("a", 501)) }, "Shorten the description to 500 characters."},
-		"home page":    {func(f url.Values) { f.Set("home_page", "javascript:alert(1)") }, "Enter an address that begins with https://."},
-		"redirect URI": {func(f url.Values) { f.Set("redirect_uris", "https://app.example/#x") }, "Enter 1 to 10 addresses."},
+		"name":         {func(f url.Values) { f.Set("name", "") }, "Enter a name of at most 100 characters, none of them invisible."},
+		"description":  {func(f url.Values) { f.Set("description", strings.Repeat("a", 501)) }, "Shorten the description to 500 characters, none of them invisible."},
+		"home page":    {func(f url.Values) { f.Set("home_page", "javascript:alert(1)") }, "Enter an address that begins with https://,"},
+		"redirect URI": {func(f url.Values) { f.Set("redirect_uris", "https://app.example/#x") }, "Line 1: this must begin with https://"},
 		"scope":        {func(f url.Values) { f.Del("scope") }, "Tick at least one thing."},
 		"both":         {func(f url.Values) { f.Set("legacy", "yes"); f.Set("require_pkce", "yes") }, "Untick one of the two."},
 	} {

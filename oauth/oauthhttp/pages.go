@@ -42,6 +42,9 @@ type PagesOptions struct {
 	// Secure says that the site is reached over HTTPS only: the cookies are then Secure
 	// and bound to the host. Without it the site is for this machine's own loopback.
 	Secure bool
+	// Port is that of the address by which people reach a site that is not Secure; see
+	// web.Options.
+	Port string
 	// Address tells the caller's address, by which failed sign-ins are counted. Nil:
 	// that of the connection.
 	Address func(*http.Request) netip.Addr
@@ -117,12 +120,12 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	}
 	site := web.Options{
 		Templates: []fs.FS{templates}, Messages: []fs.FS{messages}, Assets: []fs.FS{assets},
-		Secure: o.Secure, Logger: o.Logger, Header: p.header,
+		Secure: o.Secure, Port: o.Port, Logger: o.Logger, Header: p.header,
 	}
 	keys := dynamicKeys()
 	for _, a := range o.Additions {
 		a.addTo(&site)
-		keys = append(keys, a.Label)
+		keys = append(append(keys, a.Label), a.Keys...)
 	}
 	p.web, err = web.New(site)
 	if err != nil {

@@ -399,7 +399,7 @@ func TestEveryPageInBothLanguages(t *testing.T) {
 	app := "/dev/apps/" + s.client.ID
 	get := b.get(app).form(app + "/token")
 	get.Set("password", password)
-	add := b.get(app).form(app + "/secret")
+	add := b.addingSecret(app, password)
 	headings := make(map[string]string)
 	for _, lang := range []string{"en", "fr"} {
 		b.lang = lang

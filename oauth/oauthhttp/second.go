@@ -1,6 +1,7 @@
 package oauthhttp
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -57,6 +58,28 @@ func secondFor(path string) string {
 
 // forApplication tells whether an application waits for the sign-in.
 func forApplication(back string) bool { return strings.HasPrefix(back, pathAuthorize+"?") }
+
+// asker is the application that waits for a sign-in.
+type asker struct {
+	Name string // empty if the request has a fault, which is told after the sign-in
+}
+
+// askerOf finds the application that waits for a sign-in that leads on to back; nil if none
+// does.
+func (p *Pages) askerOf(ctx context.Context, back string) (*asker, error) {
+	if !forApplication(back) {
+		return nil, nil
+	}
+	_, query, _ := strings.Cut(back, "?")
+	a, err := p.service.Authorize(ctx, parseAuthorize(query))
+	if _, refused := errors.AsType[*oauth.Error](err); refused { // also by a redirect
+		return &asker{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &asker{a.Client.Name}, nil
+}
 
 // signInOptions are those of the pages of a sign-in that leads on to back.
 func signInOptions(page, back string) []web.RenderOption {
@@ -116,7 +139,7 @@ type secondView struct {
 	Code, Recovery *web.Form // the same field twice, in two forms
 	OpenRecovery   bool      // the form of recovery codes is not folded
 	Token, Return  string
-	Application    bool
+	Application    *asker
 	Passkey        *ceremonyView // nil: none can be used
 }
 
@@ -145,7 +168,11 @@ func (p *Pages) renderSecond(w http.ResponseWriter, r *http.Request, status int,
 	back := form.Get(fieldReturn)
 	view := secondView{
 		Factors: pending.Factors, Code: &web.Form{ID: kindTOTP}, Recovery: &web.Form{ID: kindRecovery},
-		Sent: form, Token: p.web.FormToken(w, r, formSecond), Return: back, Application: forApplication(back),
+		Sent: form, Token: p.web.FormToken(w, r, formSecond), Return: back,
+	}
+	var err error
+	if view.Application, err = p.askerOf(r.Context(), back); err != nil {
+		return err
 	}
 	form.Set(fieldCode) // a code is not sent back
 	switch form.Get(fieldKind) {

@@ -97,15 +97,15 @@ type sessionView struct {
 
 // scriptsSection says whether scripts may use the account's own password.
 type scriptsSection struct {
-	Token  string
-	Refuse bool // they may not
+	confirmForm
+	Refuse bool // they may not; to let them again wants the password
 }
 
 func (p *Pages) security(w http.ResponseWriter, r *http.Request, v visitor) error {
-	return p.renderSecurity(w, r, v, http.StatusOK, new(web.Form))
+	return p.renderSecurity(w, r, v, http.StatusOK, new(web.Form), new(web.Form))
 }
 
-func (p *Pages) renderSecurity(w http.ResponseWriter, r *http.Request, v visitor, status int, password *web.Form) error {
+func (p *Pages) renderSecurity(w http.ResponseWriter, r *http.Request, v visitor, status int, password, scripts *web.Form) error {
 	sessions, err := p.service.Sessions(r.Context(), v.user.ID)
 	if err != nil {
 		return err
@@ -114,11 +114,11 @@ func (p *Pages) renderSecurity(w http.ResponseWriter, r *http.Request, v visitor
 	if err != nil {
 		return err
 	}
-	password.ID = "password"
+	password.ID, scripts.ID = "password", "scripts"
 	view := securityPage{
 		Password: passwordSection{Form: password, Token: p.web.FormToken(w, r, formPassword), Email: v.user.Email},
 		Factors:  factors,
-		Scripts:  scriptsSection{Token: p.web.FormToken(w, r, formScripts), Refuse: v.user.AppPasswordsOnly},
+		Scripts:  scriptsSection{p.confirmForm(w, r, v, formScripts, scripts), v.user.AppPasswordsOnly},
 		Sessions: sessionsSection{EndToken: p.web.FormToken(w, r, formEndSession), EndAllToken: p.web.FormToken(w, r, formEndSessions)},
 	}
 	current := oauth.HashOf(v.secret)
@@ -145,7 +145,7 @@ func (p *Pages) changePassword(w http.ResponseWriter, r *http.Request, v visitor
 		form.Reject(fieldAgain, "security.password.again.wrong")
 	}
 	if !form.Valid() {
-		return p.renderSecurity(w, r, v, http.StatusUnprocessableEntity, form)
+		return p.renderSecurity(w, r, v, http.StatusUnprocessableEntity, form, new(web.Form))
 	}
 	secret, err := p.service.ChangePassword(r.Context(), v.user, oauth.NewPassword{
 		Present: form.Get(fieldPresent), New: form.Get(fieldNew), EndTokens: form.Has(fieldEndTokens), Address: p.address(r),
@@ -175,7 +175,7 @@ func (p *Pages) passwordNotChanged(w http.ResponseWriter, r *http.Request, v vis
 	default:
 		return err
 	}
-	return p.renderSecurity(w, r, v, status, form)
+	return p.renderSecurity(w, r, v, status, form, new(web.Form))
 }
 
 // passwordRefused says at a field why the password of the person who is signed in was
@@ -235,9 +235,10 @@ func (p *Pages) endOtherSessions(w http.ResponseWriter, r *http.Request, v visit
 	return nil
 }
 
-// setScripts says whether scripts may use the account's own password.
+// setScripts says whether scripts may use the account's own password. To let them again
+// wants it.
 func (p *Pages) setScripts(w http.ResponseWriter, r *http.Request, v visitor) error {
-	form, err := p.web.PostedForm(w, r, formScripts, fieldOwnPassword)
+	form, err := p.web.PostedForm(w, r, formScripts, fieldOwnPassword, fieldPassword)
 	if err != nil {
 		return err
 	}
@@ -245,7 +246,18 @@ func (p *Pages) setScripts(w http.ResponseWriter, r *http.Request, v visitor) er
 	if !refuse && form.Get(fieldOwnPassword) != ownPasswordTake {
 		return badRequest("The form is malformed", "form malformed")
 	}
-	if err := p.service.RequireAppPasswords(r.Context(), v.user, refuse, p.address(r)); err != nil {
+	if refuse {
+		err = p.service.RequireAppPasswords(r.Context(), v.user, p.address(r))
+	} else {
+		if wantsPassword(form); !form.Valid() {
+			return p.renderSecurity(w, r, v, http.StatusUnprocessableEntity, new(web.Form), form)
+		}
+		err = p.service.AllowOwnPassword(r.Context(), p.confirmation(r, v, form))
+	}
+	if status := p.confirmRefused(w, r, form, err); status != 0 {
+		return p.renderSecurity(w, r, v, status, new(web.Form), form)
+	}
+	if err != nil {
 		return err
 	}
 	p.log.InfoContext(r.Context(), "passwords of scripts set", "user_id", v.user.ID, "app_passwords_only", refuse)

@@ -22,7 +22,7 @@ const (
 type signInView struct {
 	Form          *web.Form
 	Token, Return string
-	Application   bool          // an application waits for it
+	Application   *asker        // that waits for it
 	Passkey       *ceremonyView // nil: none can be used
 	SignUp        string        // path of the page of sign-up; empty: people cannot do that
 }
@@ -54,11 +54,14 @@ func (p *Pages) onward(path string) string {
 
 func (p *Pages) renderSignIn(w http.ResponseWriter, r *http.Request, status int, form *web.Form) error {
 	back := form.Get(fieldReturn)
-	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back, Application: forApplication(back)}
+	view := signInView{Form: form, Token: p.web.FormToken(w, r, formSignIn), Return: back}
 	if p.signUpOn {
 		view.SignUp = signUpFor(back)
 	}
 	var err error
+	if view.Application, err = p.askerOf(r.Context(), back); err != nil {
+		return err
+	}
 	if view.Passkey, err = p.passkeyForSignIn(w, r); err != nil {
 		return err
 	}

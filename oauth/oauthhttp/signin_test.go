@@ -274,3 +274,38 @@ func TestCookiesOfASiteOverHTTPS(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get("/signout", "Cookie", session.Name+"="+session.Value).status)
 	require.Equal(t, "/signin", b.get("/signout", "Cookie", "foxbridge-session="+session.Value).location(), "under the other name it is none")
 }
+
+// Who comes from an application is told its name before the password is asked for, and at
+// the second step too; of a request with a fault no name is made up.
+func TestASignInNamesTheApplicationThatAsks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.commercial(t, func(r *oauth.CommercialRequest) { r.Name = "Gate <b>keeper</b>" })
+	_, _ = s.aliceAtHome(t).setUp()
+	asks := authorizePath(a.authorizing())
+	for lang, named := range map[string]string{
+		"en": "“Gate <b>keeper</b>” asks for access to your home.", "fr": "« Gate <b>keeper</b> » demande l’accès à votre logement.",
+	} {
+		b := s.browser(t)
+		b.lang = lang
+		v := b.get(b.get(asks).location())
+		require.Contains(t, v.text(), named)
+		form := v.form("/signin")
+		form.Set("username", email)
+		form.Set("password", "wrong")
+		require.Contains(t, b.post("/signin", form).text(), named, "still")
+		form.Set("password", password)
+		v = b.get(b.post("/signin", form).location())
+		require.Len(t, v.all("input", "name", "code"), 2, "the second step")
+		require.Contains(t, v.text(), named)
+	}
+	b := s.browser(t)
+	other := a.authorizing()
+	other.Set("redirect_uri", "https://evil.example/")
+	for _, faulty := range []string{"/oauth2/authorize?client_id=" + a.ID, authorizePath(other), "/oauth2/authorize?client_id=unknown", "/oauth2/authorize?%zz"} {
+		v := b.get("/signin?" + url.Values{"return": {faulty}}.Encode())
+		require.Equal(t, http.StatusOK, v.status, faulty)
+		require.NotContains(t, v.text(), "Gate", faulty)
+	}
+	require.NotContains(t, b.get("/signin").text(), "asks for access")
+}

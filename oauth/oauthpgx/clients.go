@@ -13,9 +13,9 @@ import (
 )
 
 // AddClient implements oauth.Store.
-func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
+func (s *Store) AddClient(ctx context.Context, c oauth.Client, changes ...oauth.Change) error {
 	var id string
-	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient(), clientValues(c, nil, nil)...)
+	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient(), clientValues(c, nil, changes)...)
 	if err != nil {
 		return refused("add client", err)
 	}

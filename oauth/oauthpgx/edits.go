@@ -53,10 +53,10 @@ func hold(ctx context.Context, tx pgx.Tx, u oauth.ClientUpdate) error {
 	}
 	h := u.Held
 	_, err := tx.Exec(ctx, `
-		INSERT INTO oauth_client_edits (client_id, edition, name, redirect_uris, scope,
+		INSERT INTO oauth_client_edits (client_id, edition, name, description, home_page, redirect_uris, scope,
 			public, require_pkce, require_scope, legacy, logo, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		u.Client.ID, u.Client.Edition+1, h.Name, append([]string{}, h.RedirectURIs...), scope(h.Scope),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		u.Client.ID, u.Client.Edition+1, h.Name, h.Description, h.HomePage, append([]string{}, h.RedirectURIs...), scope(h.Scope),
 		h.Public, h.RequirePKCE, h.RequireScope, h.Legacy, given(h.Logo), u.Now)
 	return err
 }
@@ -77,7 +77,7 @@ func tidy(ctx context.Context, tx pgx.Tx, clientID string) error {
 }
 
 const selectEdits = `
-	SELECT client_id, edition, name, redirect_uris, scope, public, require_pkce, require_scope, legacy, logo, created_at
+	SELECT client_id, edition, name, description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy, logo, created_at
 	FROM oauth_client_edits`
 
 // HeldEdit implements oauth.Store.
@@ -100,7 +100,7 @@ func (s *Store) HeldEdits(ctx context.Context, after string, limit int) ([]oauth
 func scanEdit(row pgx.CollectableRow) (h oauth.HeldEdit, err error) {
 	var logo []byte
 	c := &h.Client
-	if err := row.Scan(&c.ID, &c.Edition, &c.Name, &c.RedirectURIs, (*scope)(&c.Scope),
+	if err := row.Scan(&c.ID, &c.Edition, &c.Name, &c.Description, &c.HomePage, &c.RedirectURIs, (*scope)(&c.Scope),
 		&c.Public, &c.RequirePKCE, &c.RequireScope, &c.Legacy, &logo, &h.Since); err != nil {
 		return oauth.HeldEdit{}, err
 	}
@@ -137,7 +137,8 @@ func (s *Store) Review(ctx context.Context, v oauth.Review) error {
 		if v.Approve {
 			if _, err := tx.Exec(ctx, `
 				UPDATE oauth_clients c
-				SET name = e.name, redirect_uris = e.redirect_uris, scope = e.scope, public = e.public,
+				SET name = e.name, description = e.description, home_page = e.home_page,
+					redirect_uris = e.redirect_uris, scope = e.scope, public = e.public,
 					require_pkce = e.require_pkce, require_scope = e.require_scope, legacy = e.legacy, logo = e.logo
 				FROM oauth_client_edits e
 				WHERE c.id = $1 AND e.client_id = c.id AND e.edition = $2`,
@@ -170,6 +171,9 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 		if err := changedOne(tx.Exec(ctx, `
 			UPDATE oauth_clients SET status = $1, logo = NULL WHERE id = $2 AND status <> $1`,
 			string(oauth.Deleted), clientID)); err != nil {
+			return err
+		}
+		if err := tellEnded(ctx, tx, oauth.CauseDeletion, now, endsOfClient, clientID); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `

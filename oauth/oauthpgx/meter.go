@@ -11,15 +11,16 @@ import (
 )
 
 // Every statement that issues is made of its own part and of a meter. It begins with
-// the CTE turn, by which it waits until the writes that it must not run beside are
-// done. The CTE subject (user_id) follows, of no row if nothing is to be issued. Then
-// comes the CTE judged of the meter, of a row if there is one in subject, with the
-// outcome. The first arguments are those of meterValues.
+// the CTE turn, which is the application's row, and by which it waits until the writes
+// that it must not run beside are done. The CTE subject (user_id, disabled) follows, of no
+// row if nothing is to be issued; disabled says so of the person. Then comes the CTE judged
+// of the meter, of a row if there is one in subject, with the outcome. The first
+// arguments are those of meterValues.
 //
 // What the statement itself reads is as old as its beginning, but for the rows that it
-// locks, and so is what decides on a token. What the meter counts is as it stands when
-// the turn has come: it is counted by a function, each statement of which sees what
-// was committed until then.
+// locks, and so is what decides on a token. What the meter counts for a personal
+// application is as it stands when the turn has come: it is counted by a function, each
+// statement of which sees what was committed until then.
 
 // meterValues are the arguments $1 to $8 of a statement that issues.
 func meterValues(clientID, grant string, now time.Time, m oauth.Meter) []any {
@@ -35,35 +36,74 @@ func meterValues(clientID, grant string, now time.Time, m oauth.Meter) []any {
 
 // meterOf gives the CTEs of a meter.
 func meterOf(m oauth.Meter) string {
-	if m.On() {
+	switch {
+	case !m.On():
+		return unmetered
+	case m.Kind == oauth.Personal:
 		return metered
+	default:
+		return counted
 	}
-	return unmetered
 }
+
+// standing is the outcome of a request before anything is counted. The owner of a
+// personal application is looked for only if it is not the person.
+const standing = `
+	CASE
+		WHEN t.status = 'off' THEN 2
+		WHEN t.status <> 'active' OR s.disabled OR t.kind = 'personal' AND t.owner_id IS DISTINCT FROM s.user_id AND EXISTS (
+			SELECT FROM oauth_users u WHERE u.id = t.owner_id AND u.disabled_at IS NOT NULL
+		) THEN 3
+		ELSE 0
+	END`
 
 // unmetered counts nothing.
 const unmetered = `
 	unused AS (SELECT $2::timestamptz, $3::int, $4::text, $5::boolean, $6::int, $7::int, $8::boolean),
 	judged AS MATERIALIZED (
-		SELECT s.user_id, ROW(
+		SELECT s.user_id, ROW(` + standing + `, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally AS tally
+		FROM subject s, turn t
+	)`
+
+// counted counts, and finds nothing wrong. A row of its own for each session that writes
+// keeps the people of an application from waiting for each other.
+const counted = `
+	unused AS (SELECT $5::boolean, $6::int, $7::int, $8::boolean),
+	weighed AS MATERIALIZED (
+		SELECT s.user_id, ` + standing + ` AS outcome,
 			CASE
-				WHEN c.status = 'off' THEN 2
-				WHEN c.status <> 'active' OR EXISTS (
-					SELECT FROM oauth_users u
-					WHERE u.id IN (s.user_id, c.owner_id) AND u.disabled_at IS NOT NULL AND (u.id = s.user_id OR c.kind = 'personal')
-				) THEN 3
-				ELSE 0
-			END, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally AS tally
-		FROM subject s, oauth_clients c
-		WHERE c.id = $1
+				WHEN s.user_id IS NULL THEN EXISTS (
+					SELECT FROM oauth_grants g
+					WHERE g.user_id IS NULL AND g.client_id = $1 AND g.access_expires_at > $2::timestamptz + interval '5 minutes' AND g.revoked_at IS NULL)
+				ELSE coalesce((
+					SELECT true FROM oauth_grants g
+					WHERE g.user_id = s.user_id AND g.client_id = $1 AND g.access_expires_at > $2::timestamptz + interval '5 minutes' AND g.revoked_at IS NULL
+					ORDER BY g.access_expires_at DESC LIMIT 1), false) -- backwards: before it is what the grant's row was
+			END AS wastes
+		FROM subject s, turn t
+	), booked AS (
+		INSERT INTO oauth_issuance_minutes AS m (client_id, minute, grant_type, outcome, lane, tokens, wasteful, forgiven)
+		SELECT $1, $3, $4, 'issued', pg_backend_pid(), 1, w.wastes::int, 0 FROM weighed w WHERE w.outcome = 0
+		ON CONFLICT (client_id, minute, grant_type, outcome, lane)
+		DO UPDATE SET tokens = m.tokens + 1, wasteful = m.wasteful + excluded.wasteful
+	), judged AS MATERIALIZED (
+		SELECT w.user_id, ROW(w.outcome, w.wastes, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally AS tally
+		FROM weighed w
 	)`
 
 // metered counts and judges, and writes down what comes of it. It is a function of the
-// schema, since a statement that held all of it took three times as long.
+// schema, since a statement that held all of it took three times as long, and could not
+// see what was issued while it waited.
 const metered = `
-	judged AS MATERIALIZED (
-		SELECT s.user_id, oauth_measure($1, s.user_id, $2, $3, $4, $5, $6, $7, $8) AS tally
-		FROM subject s
+	weighed AS MATERIALIZED (
+		SELECT s.user_id, ` + standing + ` AS outcome FROM subject s, turn t
+	), judged AS MATERIALIZED (
+		SELECT w.user_id, CASE
+				WHEN w.outcome = 0 THEN oauth_measure($1, w.user_id, $2, $3, $4, $5, $6, $7, $8,
+					t.owner_id, t.told, t.wasted_minute, t.reactivated_minute, t.limit_hour, t.limit_day)
+				ELSE ROW(w.outcome, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally
+			END AS tally
+		FROM weighed w, turn t
 	)`
 
 // sums are the wasteful tokens of the windows of minute $3, and the minutes of the
@@ -139,15 +179,18 @@ func budget(quota, used, first int, now time.Time) oauth.Budget {
 	return b
 }
 
-// turnOf gives the CTE turn, of one row if the application is there: the row of a
-// personal application is locked, as by everything that issues to it or locks its
+// turnOf gives the CTE turn, of the application's row if it is there, as it is once the
+// turn has come: that of a personal application is locked, as by everything that issues to it or locks its
 // grants. That of any other is not, since its people must not wait for each other.
 func turnOf(m oauth.Meter) string {
 	lock := ""
 	if m.On() && m.Kind == oauth.Personal {
 		lock = " FOR NO KEY UPDATE"
 	}
-	return `turn AS MATERIALIZED (SELECT true AS come FROM oauth_clients c WHERE c.id = $1` + lock + `)`
+	return `turn AS MATERIALIZED (
+			SELECT c.kind, c.status, c.owner_id, c.told, c.wasted_minute, c.reactivated_minute, c.limit_hour, c.limit_day
+			FROM oauth_clients c WHERE c.id = $1` + lock + `
+		)`
 }
 
 const sqlLockClient = `SELECT FROM oauth_clients WHERE id = $1 AND kind = 'personal' FOR NO KEY UPDATE`

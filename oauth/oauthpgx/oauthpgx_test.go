@@ -64,8 +64,8 @@ func (p *processes) Users(ctx context.Context, after int64, limit int) ([]oauth.
 	return p.next().Users(ctx, after, limit)
 }
 
-func (p *processes) AddClient(ctx context.Context, c oauth.Client) error {
-	return p.next().AddClient(ctx, c)
+func (p *processes) AddClient(ctx context.Context, c oauth.Client, changes ...oauth.Change) error {
+	return p.next().AddClient(ctx, c, changes...)
 }
 
 func (p *processes) AddSecret(ctx context.Context, clientID string, s oauth.Secret, changes ...oauth.Change) error {

@@ -89,8 +89,10 @@ func TestThePeopleOfACommercialApplicationDoNotQueue(t *testing.T) {
 			_, err = other.Exec(t.Context(), `SELECT FROM oauth_clients WHERE id = $1 FOR NO KEY UPDATE`, f.client.ID)
 			require.NoError(t, err)
 			_, err = other.Exec(t.Context(), `
-				SELECT oauth_measure($1, $2, now(), floor(extract(epoch FROM now()) / 60)::int, 'password', false, 20, 100, false)`,
-				f.client.ID, f.client.OwnerID)
+				INSERT INTO oauth_issuance_minutes (client_id, minute, grant_type, outcome, lane, tokens, wasteful, forgiven)
+				SELECT $1, floor(extract(epoch FROM now()) / 60)::int + later, 'refresh_token', 'issued', pg_backend_pid(), 1, 0, 0
+				FROM generate_series(0, 1) later`,
+				f.client.ID)
 			require.NoError(t, err)
 
 			err = f.uses(t.Context())

@@ -11,8 +11,8 @@ import (
 )
 
 // AddClient implements oauth.Store.
-func (s *Store) AddClient(ctx context.Context, c oauth.Client) error {
-	return s.addClient(ctx, c, func(context.Context, *sql.Tx) error { return nil }, nil)
+func (s *Store) AddClient(ctx context.Context, c oauth.Client, changes ...oauth.Change) error {
+	return s.addClient(ctx, c, func(context.Context, *sql.Tx) error { return nil }, changes)
 }
 
 // addClient inserts a client unless check fails.

@@ -59,10 +59,10 @@ func hold(ctx context.Context, tx *sql.Tx, u oauth.ClientUpdate) error {
 	}
 	h := u.Held
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO oauth_client_edits (client_id, edition, name, redirect_uris, scope,
+		INSERT INTO oauth_client_edits (client_id, edition, name, description, home_page, redirect_uris, scope,
 			public, require_pkce, require_scope, legacy, logo, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		u.Client.ID, u.Client.Edition+1, h.Name, list[string](append([]string{}, h.RedirectURIs...)), scope(h.Scope),
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		u.Client.ID, u.Client.Edition+1, h.Name, h.Description, h.HomePage, list[string](append([]string{}, h.RedirectURIs...)), scope(h.Scope),
 		h.Public, h.RequirePKCE, h.RequireScope, h.Legacy, given(h.Logo), u.Now.UnixMicro())
 	return err
 }
@@ -83,7 +83,7 @@ func tidy(ctx context.Context, tx *sql.Tx, clientID string) error {
 }
 
 const selectEdits = `
-	SELECT client_id, edition, name, redirect_uris, scope, public, require_pkce, require_scope, legacy, logo, created_at
+	SELECT client_id, edition, name, description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy, logo, created_at
 	FROM oauth_client_edits`
 
 // HeldEdit implements oauth.Store.
@@ -103,7 +103,7 @@ func scanEdit(row scanner) (h oauth.HeldEdit, err error) {
 	var logo []byte
 	var created int64
 	c := &h.Client
-	if err := row.Scan(&c.ID, &c.Edition, &c.Name, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope),
+	if err := row.Scan(&c.ID, &c.Edition, &c.Name, &c.Description, &c.HomePage, (*list[string])(&c.RedirectURIs), (*scope)(&c.Scope),
 		&c.Public, &c.RequirePKCE, &c.RequireScope, &c.Legacy, &logo, &created); err != nil {
 		return oauth.HeldEdit{}, err
 	}
@@ -143,7 +143,8 @@ func (s *Store) Review(ctx context.Context, v oauth.Review) error {
 		if v.Approve {
 			if _, err := tx.ExecContext(ctx, `
 				UPDATE oauth_clients AS c
-				SET name = e.name, redirect_uris = e.redirect_uris, scope = e.scope, public = e.public,
+				SET name = e.name, description = e.description, home_page = e.home_page,
+					redirect_uris = e.redirect_uris, scope = e.scope, public = e.public,
 					require_pkce = e.require_pkce, require_scope = e.require_scope, legacy = e.legacy, logo = e.logo
 				FROM oauth_client_edits e
 				WHERE c.id = ? AND e.client_id = c.id AND e.edition = ?`,
@@ -170,6 +171,9 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 		if err := one(tx.ExecContext(ctx, `
 			UPDATE oauth_clients SET status = ?, logo = NULL WHERE id = ? AND status <> ?`,
 			oauth.Deleted, clientID, oauth.Deleted)); err != nil {
+			return err
+		}
+		if err := tellEnded(ctx, tx, oauth.CauseDeletion, now, endsOfClient, clientID); err != nil {
 			return err
 		}
 		for _, query := range []string{

@@ -570,7 +570,9 @@ func notes() map[string]func(*testing.T, *bench) {
 				require.NoError(t, err)
 			}
 			require.ErrorIs(t, b.AddClientWithin(t.Context(), c, 5, noted(owner, "created again")), oauth.ErrExists)
-			require.Equal(t, []oauth.Action{"disconnected", "connected", "removed", "added"}, b.recorded(owner))
+			require.ErrorIs(t, b.AddClient(t.Context(), c, noted(owner, "created again")), oauth.ErrExists)
+			require.NoError(t, b.AddClient(t.Context(), b.of(owner, oauth.Personal, oauth.Active), noted(owner, "created")))
+			require.Equal(t, []oauth.Action{"created", "disconnected", "connected", "removed", "added"}, b.recorded(owner))
 		},
 		"name the application as it is called": func(t *testing.T, b *bench) {
 			c := b.client()

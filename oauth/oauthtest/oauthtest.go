@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Interventions", interventions()},
 		{"Notices", notices()},
 		{"Links", links()},
+		{"ConnectionEvents", connectionEvents()},
 		{"Condense", condensations()},
 		{"Disabled", disablings()},
 		{"Context", contexts()},

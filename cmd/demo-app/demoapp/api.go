@@ -79,9 +79,9 @@ func (a api) alarm(ctx context.Context, t *oauth2.Token, siteID int64) (level st
 	return security.Label, err
 }
 
-func (a api) devices(ctx context.Context, t *oauth2.Token, siteID int64, kind string) ([]device, error) {
+func (a api) devices(ctx context.Context, t *oauth2.Token, siteID, kind string) ([]device, error) {
 	var devices list[device]
-	err := a.do(ctx, t, http.MethodGet, fmt.Sprintf("/site/%d/device/%s/items", siteID, kind), &devices)
+	err := a.do(ctx, t, http.MethodGet, fmt.Sprintf("/site/%s/device/%s/items", siteID, kind), &devices)
 	return devices.Items, err
 }
 

@@ -78,7 +78,7 @@ func New(o Options) (http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	sealed, err := newSessions(own.Scheme == "https")
+	sealed, err := newSessions(own)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +89,7 @@ func New(o Options) (http.Handler, error) {
 	a := &App{
 		oauth: oauth2.Config{
 			ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURL: o.URL + RedirectPath,
+			Scopes: Scopes(),
 			Endpoint: oauth2.Endpoint{
 				AuthURL: o.Server + "/oauth2/authorize", TokenURL: o.Server + "/oauth2/token", AuthStyle: styleOf(o.ClientSecret),
 			},

@@ -186,6 +186,7 @@ func TestCodeGrant(t *testing.T) {
 	require.Equal(t, "client", asked.Get("client_id"))
 	require.Equal(t, b.app.URL+demoapp.RedirectPath, asked.Get("redirect_uri"))
 	require.Equal(t, "S256", asked.Get("code_challenge_method"))
+	require.Equal(t, "security:read security:arm security:disarm socket:read socket:operate shutter:read shutter:operate", asked.Get("scope"), "what it has a use for")
 	require.Len(t, asked.Get("code_challenge"), 43)
 	require.Len(t, asked.Get("state"), 43)
 	require.NotEqual(t, asked.Get("state"), b.begin().Get("state"), "each its own")
@@ -209,6 +210,10 @@ func TestCodeGrant(t *testing.T) {
 	require.Contains(t, page, "&lt;Lamp&gt;", "what Foxbridge says is text")
 	require.NotContains(t, page, "secret-", "no token reaches the page")
 	require.NotContains(t, page, "Disarm", "it was not allowed to")
+	for _, denied := range []string{"disarm the home", "see the shutters", "open and close the shutters"} {
+		require.Contains(t, page, "<li>"+denied+"</li>", "which it says")
+	}
+	require.NotContains(t, page, "<li>arm the home</li>")
 
 	// The answer is good once.
 	response, _ := b.do("GET", back(url.Values{"code": {"another"}, "state": {asked.Get("state")}, "iss": {s.URL}}))
@@ -292,6 +297,10 @@ func TestTokenIsRenewedWhenItHasRunOut(t *testing.T) {
 	})
 	require.Contains(t, b.front(), "armed")
 	require.Contains(t, b.front(), "armed", "the new one is kept")
+	for said, want := range map[string]string{"partial": "partially armed", "something new": "not known"} {
+		s.set("/v2/site/7/security", ok(fmt.Sprintf(`{"status":2,"statusLabel":%q}`, said)))
+		require.Contains(t, b.front(), `<span class="level">`+want+"</span>")
+	}
 	require.Equal(t, []string{fmt.Sprintf("secret-refresh-%d", issued)}, presented)
 }
 
@@ -358,6 +367,12 @@ func TestCommands(t *testing.T) {
 	require.Contains(t, press("/sites/7/alarm/armed"), "Authorize first.")
 	b.connect(s)
 	require.Contains(t, press("/sites/7/alarm/armed"), "The home is armed.")
+	s.set("/v2/site/7/device/8/socket/on", ok(`{"request":"OK"}`))
+	require.Contains(t, press("/sites/7/socket/8/on"), "&lt;Lamp&gt; is switched on.")
+	s.set("/v2/site/7/device/9/socket/on", ok(`{"request":"OK"}`))
+	require.Contains(t, press("/sites/7/socket/9/on"), "The socket is switched on.", "of which the list says nothing")
+	s.set("/v2/site/7/device/8/shutter/open", ok(`{"request":"OK"}`))
+	require.Contains(t, press("/sites/7/shutter/8/open"), "The shutter is opening.", "whose name it may not see")
 	s.set("/v2/site/7/device/8/socket/on", ko(504, "outcome_unknown", "The unit did not answer in time; whether it acted is unknown"))
 	require.Contains(t, press("/sites/7/socket/8/on"), "whether it acted is unknown.")
 	for _, path := range []string{
@@ -422,12 +437,12 @@ func TestCookie(t *testing.T) {
 	require.NoError(t, err)
 	cookies := b.client.Jar.Cookies(address)
 	require.Len(t, cookies, 1)
-	require.Equal(t, "demo-app", cookies[0].Name)
+	require.Equal(t, "demo-app-"+address.Port(), cookies[0].Name)
 	require.NotContains(t, cookies[0].Value, "secret")
 	response, _ := b.do("GET", "/")
 	require.Contains(t, response.Header.Get("Set-Cookie"), "; Path=/; HttpOnly; SameSite=Lax")
 	for _, forged := range []string{"", "x", "!", strings.Repeat("A", 200), cookies[0].Value[1:], cookies[0].Value[:len(cookies[0].Value)-2] + "AA"} {
-		b.client.Jar.SetCookies(address, []*http.Cookie{{Name: "demo-app", Value: forged}})
+		b.client.Jar.SetCookies(address, []*http.Cookie{{Name: cookies[0].Name, Value: forged}})
 		require.Contains(t, b.front(), `action="/authorize"`, forged)
 	}
 	secure := newApp(t, s, func(o *demoapp.Options) { o.URL = "https://comfort.example.com" })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -17,11 +18,12 @@ type view struct {
 	Notice    string // of what was done
 	Problem   string // of what went wrong
 	Sites     []site
+	Denied    []string // what the person did not allow, as the end of a sentence
 }
 
 // alarm is the alarm of a home with what the person can do to it.
 type alarm struct {
-	Level   string
+	Level   string // in words; empty if the application may not see it
 	Buttons []button
 }
 
@@ -38,7 +40,7 @@ type button struct {
 	Operation string
 	Text      string
 	scope     string // without which it is not shown
-	done      string // what is said when the home did it
+	done      string // what is said when the home did it: of a device, after its name
 }
 
 const maxSites = 20 // on the page
@@ -47,12 +49,12 @@ const maxSites = 20 // on the page
 func kinds() []group {
 	return []group{
 		{Heading: "Sockets", Kind: "socket", Buttons: []button{
-			{"on", "Switch on", "socket:operate", "The home switched it on."},
-			{"off", "Switch off", "socket:operate", "The home switched it off."},
+			{"on", "Switch on", "socket:operate", "is switched on."},
+			{"off", "Switch off", "socket:operate", "is switched off."},
 		}},
 		{Heading: "Shutters", Kind: "shutter", Buttons: []button{
-			{"open", "Open", "shutter:operate", "The home is opening it."},
-			{"close", "Close", "shutter:operate", "The home is closing it."},
+			{"open", "Open", "shutter:operate", "is opening."},
+			{"close", "Close", "shutter:operate", "is closing."},
 		}},
 	}
 }
@@ -63,6 +65,51 @@ func levels() []button {
 		{"partial", "Arm partially", "security:arm", "The home is partially armed."},
 		{"disarmed", "Disarm", "security:disarm", "The home is disarmed."},
 	}
+}
+
+// inWords says how the alarm stands.
+func inWords(level string) string {
+	words := map[string]string{"armed": "armed", "partial": "partially armed", "disarmed": "disarmed"}[level]
+	if words == "" {
+		return "not known"
+	}
+	return words
+}
+
+// wish is a scope that the application asks for, with what it is good for.
+type wish struct{ scope, text string }
+
+func wishes() []wish {
+	return []wish{
+		{"security:read", "see whether the home is armed"},
+		{"security:arm", "arm the home"},
+		{"security:disarm", "disarm the home"},
+		{"socket:read", "see the sockets"},
+		{"socket:operate", "switch the sockets"},
+		{"shutter:read", "see the shutters"},
+		{"shutter:operate", "open and close the shutters"},
+	}
+}
+
+// Scopes are what the application asks for: no more than it has a use for. An application that
+// is registered for less is refused.
+func Scopes() []string {
+	var scopes []string
+	for _, w := range wishes() {
+		scopes = append(scopes, w.scope)
+	}
+	return scopes
+}
+
+// denied is what the person did not allow.
+func (s session) denied() []string {
+	var texts []string
+	for _, w := range wishes() {
+		if !s.allows(w.scope) {
+			texts = append(texts, w.text)
+		}
+	}
+	return texts
 }
 
 // allows reports whether the person allowed the application what a scope stands for.
@@ -80,6 +127,9 @@ func (a *App) show(w http.ResponseWriter, r *http.Request) {
 	v := view{Notice: s.Notice, Problem: s.Problem, Connected: s.Token != nil}
 	if err == nil && v.Connected {
 		v.Sites, err = a.homes(r.Context(), s)
+	}
+	if v.Connected {
+		v.Denied = s.denied()
 	}
 	if isOver(err) {
 		s, v = session{}, view{Problem: "The access has ended. Authorize again."}
@@ -134,23 +184,21 @@ func (a *App) homes(ctx context.Context, s session) ([]site, error) {
 
 func (a *App) fill(ctx context.Context, s session, home *site) error {
 	if s.allows("security:read") || s.allows("security:arm") || s.allows("security:disarm") {
-		home.Alarm = &alarm{Level: "unknown", Buttons: s.allowed(levels())}
+		home.Alarm = &alarm{Buttons: s.allowed(levels())}
 	}
 	if s.allows("security:read") {
 		level, err := a.api.alarm(ctx, s.Token, home.ID)
 		if err := home.note(err); err != nil {
 			return err
 		}
-		if err == nil {
-			home.Alarm.Level = level
-		}
+		home.Alarm.Level = inWords(level)
 	}
 	for _, g := range kinds() {
 		if !s.allows(g.Kind + ":read") {
 			continue
 		}
 		var err error
-		g.Devices, err = a.api.devices(ctx, s.Token, home.ID, g.Kind)
+		g.Devices, err = a.api.devices(ctx, s.Token, strconv.FormatInt(home.ID, 10), g.Kind)
 		if err := home.note(err); err != nil {
 			return err
 		}
@@ -193,8 +241,28 @@ func (a *App) command(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		a.trouble(w, r, s, "That was not done. "+err.Error())
 	default:
-		a.home(w, r, s, b.done)
+		a.home(w, r, s, a.done(r, s, b))
 	}
+}
+
+// done says what the home did, and to which device.
+func (a *App) done(r *http.Request, s session, b button) string {
+	kind := r.PathValue("kind")
+	if kind == "" {
+		return b.done
+	}
+	if s.allows(kind + ":read") {
+		devices, err := a.api.devices(r.Context(), s.Token, r.PathValue("site"), kind)
+		if err != nil {
+			a.log.InfoContext(r.Context(), "device not named", "err", err) // it is done all the same
+		}
+		for _, d := range devices {
+			if strconv.FormatInt(d.ID, 10) == r.PathValue("device") {
+				return d.Label + " " + b.done
+			}
+		}
+	}
+	return "The " + kind + " " + b.done
 }
 
 // commandOf finds the button, and the path of its operation in the API.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -45,7 +46,9 @@ const (
 	maxProblem = 300  // bytes
 )
 
-func newSessions(secure bool) (*sessions, error) {
+// newSessions keeps them under a name of their own on each port: browsers send a cookie
+// to every port of its host. Of an https address, host and scheme are enough.
+func newSessions(own *url.URL) (*sessions, error) {
 	key := make([]byte, 32)
 	rand.Read(key) // never fails: crypto/rand ends the process instead
 	block, err := aes.NewCipher(key)
@@ -56,9 +59,12 @@ func newSessions(secure bool) (*sessions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make key of sessions: %w", err)
 	}
-	s := &sessions{seal: seal, name: "demo-app", secure: secure}
-	if secure {
+	s := &sessions{seal: seal, name: "demo-app", secure: own.Scheme == "https"}
+	switch {
+	case s.secure:
 		s.name = "__Host-demo-app"
+	case own.Port() != "":
+		s.name += "-" + own.Port()
 	}
 	return s, nil
 }

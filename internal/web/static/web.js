@@ -13,16 +13,27 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   }
 }
 
-if (navigator.clipboard) {
-  for (const button of document.querySelectorAll("button[data-copy]")) {
-    const label = button.textContent;
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-      button.textContent = button.dataset.done;
-      setTimeout(() => { button.textContent = label; }, 2000);
-    });
-  }
+// What became of copying is said beside the button, to who listens too. Where the browser
+// does not let a page copy, the text is selected for the reader to do it.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  const said = document.createElement("span");
+  said.className = "muted";
+  said.setAttribute("role", "status");
+  button.after(said);
+  button.hidden = false;
+  let fading;
+  button.addEventListener("click", async () => {
+    clearTimeout(fading);
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent); // there is no clipboard where the page is not secure
+      said.textContent = button.dataset.done;
+      fading = setTimeout(() => { said.textContent = ""; }, 4000);
+    } catch {
+      getSelection().selectAllChildren(source);
+      said.textContent = button.dataset.denied;
+    }
+  });
 }
 
 document.getElementById("errors")?.focus();

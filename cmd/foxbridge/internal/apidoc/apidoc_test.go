@@ -1,10 +1,12 @@
 package apidoc_test
 
 import (
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,13 +61,30 @@ func TestAssetsAreThoseOfThePackage(t *testing.T) {
 	sums := regexp.MustCompile(`(?m)^([0-9a-f]{64}) (\S+)$`).FindAllStringSubmatch(string(note), -1)
 	require.Len(t, sums, 5)
 	for _, sum := range sums {
-		content, err := os.ReadFile(filepath.Join("assets", sum[2]))
-		require.NoError(t, err)
+		content := asset(t, sum[2])
 		require.Equal(t, sum[1], fmt.Sprintf("%x", sha256.Sum256(content)), sum[2])
 	}
 	entries, err := os.ReadDir("assets")
 	require.NoError(t, err)
 	require.Len(t, entries, len(sums)+3, "beside them: the note, docs.js and docs.css")
+}
+
+// asset reads a file of the page, or what is kept of it compressed.
+func asset(t testing.TB, name string) []byte {
+	t.Helper()
+	path := filepath.Join("assets", name)
+	content, err := os.ReadFile(path)
+	if err == nil {
+		return content
+	}
+	packed, err := os.Open(path + ".gz")
+	require.NoError(t, err)
+	defer packed.Close()
+	z, err := gzip.NewReader(packed)
+	require.NoError(t, err)
+	content, err = io.ReadAll(z)
+	require.NoError(t, err)
+	return content
 }
 
 // Commands by GET are described where they are taken, and only there.

@@ -68,6 +68,12 @@ func ofRow(row devices.Row, method string) []refusal {
 		}
 	case devices.Operate, devices.OperateGroup, devices.PlayScenario:
 		list = append(list, ofCommand()...)
+		if row.Action != devices.PlayScenario { // whose key always stands for the same commands
+			list = append(list, of(devices.KeyReuse, "The Idempotency-Key was used for another command"))
+		}
+		if mayBeNew(row) {
+			list = append(list, of(devices.OutdatedUnit, "The unit does not know the operation: its firmware is too old"))
+		}
 		if several(row) {
 			list = append(list, refusal{http.StatusConflict, "not_all_done", "Not all did it, for different reasons", []string{headerCommandID}})
 		}
@@ -91,12 +97,20 @@ func ofCommand() []refusal {
 		guest(), spent(),
 		of(devices.LaneFull, "The device has too many unanswered commands; nothing was sent", headerRetryAfter),
 		of(devices.BadKey, "The Idempotency-Key is none"),
-		of(devices.KeyReuse, "The Idempotency-Key was used for another command"),
-		of(devices.OutdatedUnit, "The unit does not know the operation: its firmware is too old"),
 		ended(devices.Refused, "The unit said no; error_description says why"),
 		ended(devices.Offline, "The unit is offline; nothing was sent, and nothing will be later", headerRetryAfter),
 		ended(devices.Unknown, "The unit did not answer in time. A later answer still corrects the record"),
 	}
+}
+
+// mayBeNew reports whether there are units that do not know what the row commands: those
+// of the first catalogue. A scenario may command anything.
+func mayBeNew(row devices.Row) bool {
+	if row.Action == devices.PlayScenario {
+		return true
+	}
+	operation, _ := devices.OperationOf(row.Kind, row.Operation)
+	return operation.Since > 1
 }
 
 // needsScope reports whether some token of a person may not be good for the row. A

@@ -6,21 +6,24 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"github.com/foxbridge/foxbridge/internal/web"
 )
 
 // maxAge is short: the document changes with the next version of the bridge.
 const maxAge = "public, max-age=300"
 
 // Register adds the document to r, with and without a slash at its end. Who has it
-// already, and says so, is not sent it again.
+// already, and says so, is not sent it again; who takes it compressed is sent it so.
 func (d *Document) Register(r *mux.Router) {
 	text := compact(d.text)
 	sum := sha256.Sum256(text)
-	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	tag, packed := hex.EncodeToString(sum[:8]), web.Gzip(text)
 	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -29,10 +32,17 @@ func (d *Document) Register(r *mux.Router) {
 		}
 		h.Set("Content-Type", mediaJSON)
 		h.Set("Cache-Control", maxAge)
-		h.Set(headerETag, tag)
 		h.Set("X-Content-Type-Options", "nosniff")
+		h.Add("Vary", "Accept-Encoding")
 		r.Header.Del("Range") // a part of it is no JSON
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+		content, name := text, tag
+		if web.TakesGzip(r) {
+			content, name = packed, tag+"-gzip"
+			h.Set("Content-Encoding", "gzip")
+			h.Set("Content-Length", strconv.Itoa(len(content)))
+		}
+		h.Set(headerETag, `"`+name+`"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	})
 	r.Handle(Path, serve)
 	r.Handle(Path+"/", serve)

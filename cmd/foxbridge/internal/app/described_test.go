@@ -90,9 +90,15 @@ func TestTheDocumentIsServed(t *testing.T) {
 		require.Equal(t, "public, max-age=300", w.Header().Get("Cache-Control"))
 		require.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
 		require.Contains(t, w.Body.String(), `"servers":[{"url":"http://localhost:8080"`)
-		again := f.send("GET", path, "", "If-None-Match", w.Header().Get("ETag"))
-		require.Equal(t, http.StatusNotModified, again.Code)
-		require.Empty(t, again.Body.String())
+		packed := f.send("GET", path, "", "Accept-Encoding", "gzip")
+		require.Equal(t, "gzip", packed.Header().Get("Content-Encoding"))
+		require.Less(t, packed.Body.Len(), w.Body.Len()/8)
+		require.NotEqual(t, w.Header().Get("ETag"), packed.Header().Get("ETag"))
+		for tag, encoding := range map[string]string{w.Header().Get("ETag"): "", packed.Header().Get("ETag"): "gzip"} {
+			again := f.send("GET", path, "", "If-None-Match", tag, "Accept-Encoding", encoding)
+			require.Equal(t, http.StatusNotModified, again.Code)
+			require.Empty(t, again.Body.String())
+		}
 	}
 	w := f.send("POST", "/openapi.json", "")
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)

@@ -66,6 +66,12 @@ const (
 
 func newFront(t *testing.T, change func(*config.Config)) *front {
 	t.Helper()
+	return newDescribedFront(t, apitest.Shared(t), change)
+}
+
+// newDescribedFront is newFront, held against a description of the API.
+func newDescribedFront(t *testing.T, described *apitest.Checker, change func(*config.Config)) *front {
+	t.Helper()
 	cfg, err := config.Load(pflag.NewFlagSet("", pflag.ContinueOnError), nil)
 	require.NoError(t, err)
 	cfg.DataDir = t.TempDir()
@@ -86,7 +92,7 @@ func newFront(t *testing.T, change func(*config.Config)) *front {
 	require.NoError(t, err)
 	handler, err := publicHandler(cfg, f.record, f.limits, m, now, log)
 	require.NoError(t, err)
-	f.handler = apitest.Shared(t).Handler(t, handler)
+	f.handler = described.Handler(t, handler)
 	f.register()
 	return f
 }
@@ -458,7 +464,7 @@ func TestStrangersAreCountedByAddress(t *testing.T) {
 		"IPv6":           {[]string{"From", "2001:db8::1"}, []string{"From", "2001:db8::ffff:1"}, []string{"From", "2001:db8:0:1::1"}},
 		"behind a proxy": {[]string{"From", "10.0.0.1", "X-Forwarded-For", "203.0.113.1"}, []string{"From", "10.0.0.2", "X-Forwarded-For", "1.1.1.1, 203.0.113.1"}, []string{"From", "10.0.0.1", "X-Forwarded-For", "203.0.113.2"}},
 		"making one up":  {[]string{"From", "198.51.100.9", "X-Forwarded-For", "1.2.3.4"}, []string{"From", "198.51.100.9", "X-Forwarded-For", "1.2.3.5"}, []string{"From", "1.2.3.4"}},
-		"a dead session": {[]string{"From", "198.51.100.10", "Cookie", "foxbridge-session=none"}, []string{"From", "198.51.100.10"}, []string{"From", "198.51.100.11"}},
+		"a dead session": {[]string{"From", "198.51.100.10", "Cookie", f.cookieName() + "=none"}, []string{"From", "198.51.100.10"}, []string{"From", "198.51.100.11"}},
 	} {
 		require.Equal(t, http.StatusOK, signIn(c.first...).Code, name)
 		require.Equal(t, http.StatusOK, signIn(c.again...).Code, name)
@@ -488,7 +494,15 @@ func (f *front) session() string {
 	f.t.Helper()
 	in, err := f.record.OAuth.SignIn(f.t.Context(), aliceEmail, alicePassword, netip.MustParseAddr(stranger))
 	require.NoError(f.t, err)
-	return "foxbridge-session=" + in.Secret
+	return f.cookieName() + "=" + in.Secret
+}
+
+// cookieName is that of the cookie of a session.
+func (f *front) cookieName() string {
+	f.t.Helper()
+	self, err := url.Parse(f.record.OAuth.Issuer())
+	require.NoError(f.t, err)
+	return "foxbridge-" + self.Port() + "-session"
 }
 
 // broken is a store of limits that gives no answer.

@@ -406,15 +406,15 @@ func TestATellerWakesAndFinishesWhatItIsAt(t *testing.T) {
 		<-goOn
 		return nil
 	})
-	ears := newEars()
+	rung := newBell(silent{})
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		busy.run(t.Context(), quit, ears[0])
+		busy.run(t.Context(), quit, rung.ears[0])
 	}()
 	r.asks(6)
-	bell{Observer: silent{}, ears: ears}.Judged(r.client.ID, "notice", "policy")
-	bell{Observer: silent{}, ears: ears}.Judged(r.client.ID, "warning", "policy") // nobody waits for it to be heard
+	rung.Judged(r.client.ID, "notice", "policy")
+	rung.Judged(r.client.ID, "warning", "policy") // nobody waits for it to be heard
 	<-began
 	close(quit)
 	close(goOn)

@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/devices/devicehttp"
+	"github.com/foxbridge/foxbridge/internal/web"
 	"github.com/foxbridge/foxbridge/metrics"
 	"github.com/foxbridge/foxbridge/oauth"
 	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
@@ -41,13 +44,17 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	}
 	documentation := apidoc.NewPage(document)
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
+	self, err := url.Parse(r.OAuth.Issuer())
+	if err != nil {
+		return nil, fmt.Errorf("read address of the public listener: %w", err)
+	}
 	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
-		Additions: []oauthhttp.Addition{{
+		Additions: []oauthhttp.Addition{householdPages(r, log), {
 			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
 			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
 		}},
 		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
-		Secure: strings.HasPrefix(r.OAuth.Issuer(), "https:"), SignUp: cfg.SignUp,
+		Secure: self.Scheme == "https", Port: self.Port(), SignUp: cfg.SignUp,
 	})
 	if err != nil {
 		return nil, err
@@ -66,6 +73,39 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	house.Register(routes)
 	routes.NotFoundHandler = pages.NotFound(routes.NotFoundHandler)
 	return routes, nil
+}
+
+// householdPages are the pages on which people look after who belongs to their homes.
+func householdPages(r *Record, log *slog.Logger) oauthhttp.Addition {
+	household := devicehttp.NewHousehold(devicehttp.HouseholdOptions{
+		Service: r.Devices, Logger: log,
+		Person: func(ctx context.Context, userID int64) (devices.Person, error) {
+			u, err := r.OAuth.User(ctx, userID)
+			return personOf(u), err
+		},
+	})
+	pages := oauthhttp.Addition{
+		Path: devicehttp.HouseholdPath, Label: devicehttp.HouseholdLabel,
+		Templates: household.Templates(), Messages: household.Messages(), Keys: household.Keys(),
+	}
+	for _, page := range household.Pages() {
+		pages.Private = append(pages.Private, oauthhttp.PrivatePage{Path: page.Path, Get: served(page.Get), Post: served(page.Post)})
+	}
+	return pages
+}
+
+// served hands the person who is signed in on to a page of the house; nil stays nil.
+func served(serve devicehttp.HouseholdServe) func(*web.Pages, http.ResponseWriter, *http.Request, oauth.User) error {
+	if serve == nil {
+		return nil
+	}
+	return func(site *web.Pages, w http.ResponseWriter, r *http.Request, u oauth.User) error {
+		return serve(site, w, r, personOf(u))
+	}
+}
+
+func personOf(u oauth.User) devices.Person {
+	return devices.Person{UserID: u.ID, Name: u.Name, Email: u.Email}
 }
 
 // sitesOf lists the homes at which a person can let an application in.

@@ -26,6 +26,29 @@ const inPage = (system) => ({
   },
 });
 
+// Swagger UI says beside a thing what it is, and not to who cannot see that. The names of
+// those that have none, by what they are.
+const names = {
+  "[data-param-name] :is(input, select, textarea)": (e) => e.closest("[data-param-name]").dataset.paramName,
+  "[data-property-name] :is(input, select, textarea)": (e) => e.closest("[data-property-name]").dataset.propertyName,
+  ".examples-select-element": () => "Example",
+  ".body-param__text": () => "Request body",
+  ".close-modal": () => "Close",
+  "[role=region]": (e) => `Responses of ${e.closest(".opblock").querySelector(".opblock-summary-path").innerText}`,
+};
+
+const name = () => {
+  for (const [css, of] of Object.entries(names)) {
+    for (const element of place.querySelectorAll(`:is(${css}):not([aria-label])`)) {
+      element.setAttribute("aria-label", of(element));
+    }
+  }
+  for (const button of place.querySelectorAll(".modal-btn[aria-label]")) {
+    button.removeAttribute("aria-label"); // it hides what is written on it
+  }
+};
+new MutationObserver(name).observe(place, { childList: true, subtree: true });
+
 // here points a description at the bridge that the page came from, with the ways to a
 // token that end in this page. What can be asked for twice is shown once.
 const here = (description) => {
