@@ -289,6 +289,7 @@ type IssuanceMinute struct {
 	Outcome  string // BookedIssued, BookedShadow or BookedOff
 	Tokens   int
 	Wasteful int // of these
+	Forgiven int // of the wasteful ones: they do not count any more
 }
 
 // Issuances are what an application was issued from At on, for as long as was asked.
