@@ -22,8 +22,8 @@ const (
 // Ledger keeps what was issued to whom, and what was decided about it. Issue, Rotate
 // and Redeem of the Store write it, in the transaction in which they issue: they
 // count the token for its application, and judge a personal one by what it was issued
-// until then. What its owner's deleted personal applications wasted counts for it as
-// well, from the minute after its last reactivation on.
+// until then. What personal applications of its owner that were deleted before it was
+// registered wasted counts for it as well, from the minute after its last reactivation on.
 type Ledger interface {
 	// SwitchOff switches an Active application off and reports true. If it is off
 	// already, what an operator asks takes the place of what it is off by, also true;

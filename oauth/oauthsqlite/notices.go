@@ -53,7 +53,7 @@ func (s *Store) DueNotices(ctx context.Context, q oauth.NoticeQuery) ([]oauth.No
 
 func dueNotices(ctx context.Context, tx *sql.Tx, q oauth.NoticeQuery) ([]oauth.Notice, error) {
 	rows, err := tx.QueryContext(ctx, `
-		SELECT n.attempts, r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.allowed,
+		SELECT n.attempts, r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 			r.first_at, r.grant_type, r.lever, r.effective
 		FROM oauth_notices n
 		JOIN oauth_rulings r ON r.id = n.ruling_id
@@ -154,7 +154,7 @@ func (s *Store) OwnReactivations(ctx context.Context, clientID string, after tim
 	err := s.db.Read().QueryRowContext(ctx, `
 		SELECT count(*)
 		FROM oauth_clients c
-		JOIN oauth_clients d ON d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?3 AND d.kind = ?4)
+		JOIN oauth_clients d ON d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?3 AND d.kind = ?4 AND d.deletion <= c.succeeds)
 		JOIN oauth_rulings r ON r.client_id = d.id
 		WHERE c.id = ?1 AND r.verdict = ?5 AND r.actor = ?6 AND r.ruled_at > ?2`,
 		clientID, after.UnixMicro(), oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner).Scan(&n)
