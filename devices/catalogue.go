@@ -111,16 +111,21 @@ func Catalogue() []Row {
 	light := Field{Key: "light", Reading: "light", At: "lightAt"}
 	temperature := Field{Key: "lastTemperature", Reading: "temperature", At: "lastTemperatureAt"}
 	heater := []Field{
-		{Key: "modeLabel", Reading: "heating", Else: "wired"}, {Key: "stateLabel", Reading: "mode"},
+		{Key: "modeLabel", Reading: "heating", Else: "wired"},
+		{Key: "stateLabel", Reading: "mode"},
 		{Key: "lastTemperature", Reading: "temperature"},
 	}
 	arm := func(level, scope string, expiry time.Duration, label, tried Text) Row {
-		return Row{Path: site + "/security/set/" + level, Action: Operate, Kind: Security, Operation: level, Scope: scope, Expiry: expiry,
-			Type: HistorySecurity, Label: label, Tried: tried, Sets: sets{"level": level}}
+		return Row{
+			Path: site + "/security/set/" + level, Action: Operate, Kind: Security, Operation: level, Scope: scope, Expiry: expiry,
+			Type: HistorySecurity, Label: label, Tried: tried, Sets: sets{"level": level},
+		}
 	}
 	operate := func(kind Kind, operation string, since int, expiry time.Duration, label, tried Text, makes sets) Row {
-		return Row{Path: device + "/" + string(kind) + "/" + operation, Action: Operate, Kind: kind, Operation: operation,
-			Scope: string(kind) + ":operate", Since: since, Expiry: expiry, Type: HistoryHomeAuto, Label: label, Tried: tried, Sets: makes}
+		return Row{
+			Path: device + "/" + string(kind) + "/" + operation, Action: Operate, Kind: kind, Operation: operation,
+			Scope: string(kind) + ":operate", Since: since, Expiry: expiry, Type: HistoryHomeAuto, Label: label, Tried: tried, Sets: makes,
+		}
 	}
 	perform := func(kind Kind, action, english, french string) Row {
 		r := operate(kind, action, version, brief,
@@ -140,8 +145,10 @@ func Catalogue() []Row {
 		return Row{Path: site + "/group/{group}/" + name + "/" + operation, Action: OperateGroup, Kind: kind, Operation: operation, Scope: string(kind) + ":operate"}
 	}
 	scenario := func(action Action, operation string, label, tried Text) Row {
-		return Row{Path: site + "/scenario/{scenario}/" + operation, Action: action, Operation: operation, Scope: "scenario:operate",
-			Type: HistoryScenario, Label: label, Tried: tried}
+		return Row{
+			Path: site + "/scenario/{scenario}/" + operation, Action: action, Operation: operation, Scope: "scenario:operate",
+			Type: HistoryScenario, Label: label, Tried: tried,
+		}
 	}
 	notYet := func(path, operation string) Row {
 		return Row{Path: device + "/camera/" + path + operation, Action: NotYet, Kind: Camera, Operation: operation}
@@ -167,20 +174,34 @@ func Catalogue() []Row {
 		notYet("preview/", "take"), notYet("recording/", "start"), notYet("recording/", "stop"), notYet("snapshot/", "take"),
 		notYet("shutter/", "open"), notYet("shutter/", "close"),
 
-		{Path: site + "/device/data/light/items", Action: ListDevices, Kind: Light, Also: []Kind{Climate}, Scope: "sensor:read",
-			Fields: []Field{light}, Count: "deviceLightCount"},
-		{Path: device + "/data/light", Action: ReadMeasurements, Kind: Light, Also: []Kind{Climate}, Scope: "sensor:read",
-			Fields: []Field{{Key: "level", Reading: "light"}}},
-		{Path: site + "/device/data/other/items", Action: ListDevices, Kind: Detector, Scope: "sensor:read",
-			Fields: []Field{{Key: "state", Reading: "state", At: "stateAt"}}, Count: "deviceDetectorCount"},
-		{Path: site + "/device/data/state/items", Action: ListDevices, Kind: Contact, Scope: "sensor:read",
-			Fields: []Field{{Key: "stateLabel", Reading: "state", At: "stateAt"}}, Count: "deviceStateCount"},
-		{Path: device + "/data/state", Action: ReadDevice, Kind: Contact, Scope: "sensor:read",
-			Fields: []Field{{Key: "stateLabel", Reading: "state", At: "stateAt"}}},
-		{Path: site + "/device/data/temperature/items", Action: ListDevices, Kind: Temperature, Also: []Kind{Climate}, Scope: "sensor:read",
-			Fields: []Field{temperature}, Count: "deviceTemperatureCount"},
-		{Path: device + "/data/temperature", Action: ReadMeasurements, Kind: Temperature, Also: []Kind{Climate}, Scope: "sensor:read",
-			Fields: []Field{{Key: "celsius", Reading: "temperature"}}},
+		{
+			Path: site + "/device/data/light/items", Action: ListDevices, Kind: Light, Also: []Kind{Climate}, Scope: "sensor:read",
+			Fields: []Field{light}, Count: "deviceLightCount",
+		},
+		{
+			Path: device + "/data/light", Action: ReadMeasurements, Kind: Light, Also: []Kind{Climate}, Scope: "sensor:read",
+			Fields: []Field{{Key: "level", Reading: "light"}},
+		},
+		{
+			Path: site + "/device/data/other/items", Action: ListDevices, Kind: Detector, Scope: "sensor:read",
+			Fields: []Field{{Key: "state", Reading: "state", At: "stateAt"}}, Count: "deviceDetectorCount",
+		},
+		{
+			Path: site + "/device/data/state/items", Action: ListDevices, Kind: Contact, Scope: "sensor:read",
+			Fields: []Field{{Key: "stateLabel", Reading: "state", At: "stateAt"}}, Count: "deviceStateCount",
+		},
+		{
+			Path: device + "/data/state", Action: ReadDevice, Kind: Contact, Scope: "sensor:read",
+			Fields: []Field{{Key: "stateLabel", Reading: "state", At: "stateAt"}},
+		},
+		{
+			Path: site + "/device/data/temperature/items", Action: ListDevices, Kind: Temperature, Also: []Kind{Climate}, Scope: "sensor:read",
+			Fields: []Field{temperature}, Count: "deviceTemperatureCount",
+		},
+		{
+			Path: device + "/data/temperature", Action: ReadMeasurements, Kind: Temperature, Also: []Kind{Climate}, Scope: "sensor:read",
+			Fields: []Field{{Key: "celsius", Reading: "temperature"}},
+		},
 
 		{Path: site + "/device/gate/items", Action: ListDevices, Kind: Gate, Scope: "gate:read", Count: "gateCount"},
 		perform(Gate, "one", "first", "première"), perform(Gate, "two", "second", "seconde"),

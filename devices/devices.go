@@ -285,6 +285,7 @@ type Entry struct {
 	Type      HistoryType
 	Label     string // a readable sentence
 	CreatedAt time.Time
+	Key       string // of Append, by which a repeat is known; empty: it is none. Not read back
 }
 
 // HistoryFilter chooses entries. From and To are inclusive.

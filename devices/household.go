@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
-	"slices"
 	"strings"
 	"time"
 )
@@ -191,41 +190,91 @@ func (s *Service) RemoveMember(ctx context.Context, by Person, siteID int64, who
 type ApplicationEvent string
 
 const (
-	ApplicationConnected    ApplicationEvent = "connected"
-	ApplicationSwitchedOff  ApplicationEvent = "switched off" // by the bridge, for what it did
-	ApplicationSwitchedOn   ApplicationEvent = "switched on"
-	ApplicationDisconnected ApplicationEvent = "disconnected"
+	ApplicationConnected       ApplicationEvent = "connected"
+	ApplicationChanged         ApplicationEvent = "changed"      // what it may do
+	ApplicationDisconnected    ApplicationEvent = "disconnected" // by the person
+	ApplicationGaveUp          ApplicationEvent = "gave up"      // its access, by itself
+	ApplicationMisused         ApplicationEvent = "misused"      // what it had was used twice, and so ended
+	ApplicationDeleted         ApplicationEvent = "deleted"
+	ApplicationPasswordChanged ApplicationEvent = "password changed"       // which ended its access
+	ApplicationWasteful        ApplicationEvent = "switched off for waste" // by the bridge
+	ApplicationOffByOperator   ApplicationEvent = "switched off by an operator"
+	ApplicationOffByAlert      ApplicationEvent = "switched off by an alert"
+	ApplicationOnByOperator    ApplicationEvent = "switched on by an operator"
+	ApplicationOnByOwner       ApplicationEvent = "switched on by its owner"
 )
 
-// ReportApplication writes into the history of a person's sites what became of an
-// application's access to them. sites are those that it was for; nil means all of the
-// person's. Others are left alone.
-func (s *Service) ReportApplication(ctx context.Context, p Person, application string, event ApplicationEvent, sites []int64) error {
-	label, known := map[ApplicationEvent]Text{
-		ApplicationConnected:    {"{who} connected the application “{application}”", "{who} a connecté l’application « {application} »"},
-		ApplicationSwitchedOff:  {"The application “{application}” of {who} was switched off", "L’application « {application} » de {who} a été désactivée"},
-		ApplicationSwitchedOn:   {"{who} switched the application “{application}” on again", "{who} a réactivé l’application « {application} »"},
-		ApplicationDisconnected: {"{who} disconnected the application “{application}”", "{who} a déconnecté l’application « {application} »"},
-	}[event]
-	if !known {
-		return fmt.Errorf("report application: unknown event %q", event)
+// applicationText is what the history says of an event; zero of one that is unknown.
+func applicationText(e ApplicationEvent) Text {
+	switch e {
+	case ApplicationConnected:
+		return Text{"{who} connected the application “{application}”", "{who} a connecté l’application « {application} »"}
+	case ApplicationChanged:
+		return Text{"{who} changed what the application “{application}” may do", "{who} a modifié ce que l’application « {application} » peut faire"}
+	case ApplicationDisconnected:
+		return Text{"{who} disconnected the application “{application}”", "{who} a déconnecté l’application « {application} »"}
+	case ApplicationGaveUp:
+		return Text{"The application “{application}” gave up the access that {who} had given it", "L’application « {application} » a renoncé à l’accès que {who} lui avait donné"}
+	case ApplicationMisused:
+		return Text{"The application “{application}”, connected by {who}, was disconnected: one of its tokens was used twice", "L’application « {application} », connectée par {who}, a été déconnectée : un de ses jetons a servi deux fois"}
+	case ApplicationDeleted:
+		return Text{"The application “{application}”, connected by {who}, was deleted", "L’application « {application} », connectée par {who}, a été supprimée"}
+	case ApplicationPasswordChanged:
+		return Text{"The application “{application}” was disconnected when the password of {who} was changed", "L’application « {application} » a été déconnectée au changement du mot de passe de {who}"}
+	case ApplicationWasteful:
+		return Text{"The application “{application}”, connected by {who}, was switched off: it asked for too many tokens", "L’application « {application} », connectée par {who}, a été désactivée : elle a demandé trop de jetons"}
+	case ApplicationOffByOperator:
+		return Text{"The application “{application}”, connected by {who}, was switched off by an operator", "L’application « {application} », connectée par {who}, a été désactivée par un opérateur"}
+	case ApplicationOffByAlert:
+		return Text{"The application “{application}”, connected by {who}, was switched off by an alert", "L’application « {application} », connectée par {who}, a été désactivée par une alerte"}
+	case ApplicationOnByOperator:
+		return Text{"The application “{application}”, connected by {who}, was switched on again by an operator", "L’application « {application} », connectée par {who}, a été réactivée par un opérateur"}
+	case ApplicationOnByOwner:
+		return Text{"The application “{application}”, connected by {who}, was switched on again by its owner", "L’application « {application} », connectée par {who}, a été réactivée par son propriétaire"}
+	default:
+		return Text{}
 	}
-	list, err := s.store.Sites(ctx, p.UserID, listLimit)
+}
+
+// ApplicationReport is what became of an application's access to a person's sites.
+type ApplicationReport struct {
+	ID          string // of what happened, at most 200 bytes; a repeat writes nothing
+	At          time.Time
+	Person      Person
+	Application string // its name
+	// In gives what is to be told in a site; empty: nothing.
+	In func(siteID int64) ApplicationEvent
+}
+
+// ReportApplication writes into the history of the sites to which a person belongs what
+// became of an application's access to them, in each once.
+func (s *Service) ReportApplication(ctx context.Context, r ApplicationReport) error {
+	if r.ID == "" || len(r.ID) > 200 {
+		return errors.New("report application: an id of 1 to 200 bytes is missing")
+	}
+	list, err := s.store.Sites(ctx, r.Person.UserID, listLimit)
 	if err != nil {
-		return fmt.Errorf("list sites of user %d: %w", p.UserID, err)
+		return fmt.Errorf("list sites of user %d: %w", r.Person.UserID, err)
 	}
-	now := s.now()
 	var entries []Entry
 	for _, site := range list {
-		if sites == nil || slices.Contains(sites, site.ID) {
-			entries = append(entries, accountEntry(site.Site, now, label, "who", p.Name, "application", application))
+		event := r.In(site.ID)
+		if event == "" {
+			continue
 		}
+		text := applicationText(event)
+		if text == (Text{}) {
+			return fmt.Errorf("report application: unknown event %q", event)
+		}
+		e := accountEntry(site.Site, r.At, text, "who", r.Person.Name, "application", r.Application)
+		e.Key = r.ID
+		entries = append(entries, e)
 	}
 	if len(entries) == 0 {
 		return nil
 	}
 	if err := s.tell(ctx, entries...); err != nil {
-		return fmt.Errorf("report application of user %d: %w", p.UserID, err)
+		return fmt.Errorf("report application of user %d: %w", r.Person.UserID, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package devices_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -181,7 +182,7 @@ func TestTheHistoryIsInTheSitesLanguage(t *testing.T) {
 	h.says(devices.Contact, `{"state":"closed"}`)
 	h.says(devices.Contact, `{"state":"opened"}`)
 	require.NoError(t, h.ReportEvent(t.Context(), unit.ID, devices.EventReport{ID: "e", Type: devices.EventBattery, DeviceID: list[1].ID, Time: h.clock.Now()}))
-	require.NoError(t, h.ReportApplication(t.Context(), person(h.owner, ""), "Météo", devices.ApplicationConnected, []int64{site.ID}))
+	require.NoError(t, h.ReportApplication(t.Context(), h.became("e1", "Météo", devices.ApplicationConnected, site.ID)))
 	require.Equal(t, []string{
 		"Alice (My script) n’a pas pu ouvrir Volet du séjour : le boîtier est hors ligne",
 		"Le boîtier est connecté",
@@ -193,22 +194,62 @@ func TestTheHistoryIsInTheSitesLanguage(t *testing.T) {
 	}, h.labels())
 }
 
+// became is an event of an application of the owner, in that site alone.
+func (h *house) became(id, application string, event devices.ApplicationEvent, siteID int64) devices.ApplicationReport {
+	return devices.ApplicationReport{
+		ID: id, At: h.clock.Now(), Person: person(h.owner, ""), Application: application,
+		In: func(found int64) devices.ApplicationEvent {
+			if found == siteID {
+				return event
+			}
+			return ""
+		},
+	}
+}
+
 func TestApplicationsAreInTheHistoryOfTheSitesTheyAreFor(t *testing.T) {
 	h := newHouse(t)
-	second, err := h.AddSite(t.Context(), h.owner.UserID, "Chalet", "UTC")
+	second, err := h.AddSiteIn(t.Context(), h.owner.UserID, "Chalet", "UTC", devices.French)
 	require.NoError(t, err)
-	for _, event := range []devices.ApplicationEvent{devices.ApplicationConnected, devices.ApplicationSwitchedOff, devices.ApplicationSwitchedOn, devices.ApplicationDisconnected} {
-		require.NoError(t, h.ReportApplication(t.Context(), person(h.owner, ""), "Weather", event, []int64{h.site.ID, 1 << 40}))
+	events := []devices.ApplicationEvent{
+		devices.ApplicationConnected, devices.ApplicationChanged, devices.ApplicationDisconnected, devices.ApplicationGaveUp,
+		devices.ApplicationMisused, devices.ApplicationDeleted, devices.ApplicationPasswordChanged, devices.ApplicationWasteful,
+		devices.ApplicationOffByOperator, devices.ApplicationOffByAlert, devices.ApplicationOnByOperator, devices.ApplicationOnByOwner,
 	}
-	require.Error(t, h.ReportApplication(t.Context(), person(h.owner, ""), "Weather", "painted", nil))
+	for i, event := range events {
+		report := h.became(fmt.Sprint("e", i), "Weather", event, h.site.ID)
+		for range 2 { // which is once
+			require.NoError(t, h.ReportApplication(t.Context(), report))
+		}
+		h.clock.Advance(time.Second)
+	}
 	require.Equal(t, []string{
-		"Alice connected the application “Weather”", "The application “Weather” of Alice was switched off",
-		"Alice switched the application “Weather” on again", "Alice disconnected the application “Weather”",
+		"Alice connected the application “Weather”",
+		"Alice changed what the application “Weather” may do",
+		"Alice disconnected the application “Weather”",
+		"The application “Weather” gave up the access that Alice had given it",
+		"The application “Weather”, connected by Alice, was disconnected: one of its tokens was used twice",
+		"The application “Weather”, connected by Alice, was deleted",
+		"The application “Weather” was disconnected when the password of Alice was changed",
+		"The application “Weather”, connected by Alice, was switched off: it asked for too many tokens",
+		"The application “Weather”, connected by Alice, was switched off by an operator",
+		"The application “Weather”, connected by Alice, was switched off by an alert",
+		"The application “Weather”, connected by Alice, was switched on again by an operator",
+		"The application “Weather”, connected by Alice, was switched on again by its owner",
 	}, h.labels(devices.HistoryAccount))
-	require.NoError(t, h.ReportApplication(t.Context(), person(h.owner, ""), "Weather", devices.ApplicationDisconnected, nil))
-	require.Len(t, h.labels(devices.HistoryAccount), 5, "nil is all of the person's")
+
+	require.Error(t, h.ReportApplication(t.Context(), h.became("e", "Weather", "painted", h.site.ID)))
+	require.Error(t, h.ReportApplication(t.Context(), h.became("", "Weather", devices.ApplicationDeleted, h.site.ID)), "a repeat could not be told")
+
+	everywhere := h.became("everywhere", "Weather", "", 0)
+	everywhere.At = h.clock.Now().Add(-time.Minute)
+	everywhere.In = func(int64) devices.ApplicationEvent { return devices.ApplicationWasteful }
+	require.NoError(t, h.ReportApplication(t.Context(), everywhere))
+	labels := h.labels(devices.HistoryAccount)
+	require.Len(t, labels, len(events)+1)
+	require.Contains(t, labels[0], "too many tokens", "it stands at its time, whenever it is told")
 	h.site = second
-	require.Len(t, h.labels(devices.HistoryAccount), 1)
+	require.Equal(t, []string{"L’application « Weather », connectée par Alice, a été désactivée : elle a demandé trop de jetons"}, h.labels(devices.HistoryAccount))
 }
 
 func TestAUnitThatComesAndGoesIsInTheHistory(t *testing.T) {

@@ -96,8 +96,8 @@ type Store interface {
 
 	// History lists entries of the site that the filter chooses, by time and then ID.
 	History(ctx context.Context, siteID int64, f HistoryFilter) ([]Entry, error)
-	// Append adds entries to the history of their sites, all or none. An unknown site is
-	// ErrNotFound.
+	// Append adds entries to the history of their sites, all or none, but for those of
+	// which the site has the Key already. An unknown site is ErrNotFound.
 	Append(ctx context.Context, entries []Entry) error
 
 	// AddGroup inserts g with its devices, of which only the IDs count, and e, and returns the

@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -170,27 +169,45 @@ var (
 // reading is missing that may not, or is none of the values that it can have. Names
 // that the thing does not have are left alone.
 func (t Thing) Values(readings json.RawMessage) (map[string]any, error) {
-	var said map[string]json.RawMessage
-	if err := json.Unmarshal(readings, &said); err != nil || said == nil {
-		return nil, errReadings
+	said, err := decodeReadings(readings)
+	if err != nil {
+		return nil, err
 	}
 	values := make(map[string]any, len(t.Readings))
 	for _, r := range t.Readings {
-		raw, there := said[r.Name]
-		if !there || bytes.Equal(raw, []byte("null")) {
-			if !r.Null {
-				return nil, errMissing
-			}
-			values[r.Name] = nil
-			continue
-		}
-		var v any
-		if err := json.Unmarshal(raw, &v); err != nil || !r.takes(v) {
+		v := said[r.Name]
+		switch {
+		case v == nil && !r.Null:
+			return nil, errMissing
+		case v != nil && !r.takes(v):
 			return nil, errRange
 		}
 		values[r.Name] = v
 	}
 	return values, nil
+}
+
+// decodeReadings decodes what a unit says. A number that is too large for one stays what
+// it was on the wire, which no reading takes.
+func decodeReadings(readings json.RawMessage) (map[string]any, error) {
+	var said map[string]any
+	err := json.Unmarshal(readings, &said)
+	if err == nil && said != nil {
+		return said, nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(readings, &raw); err != nil || raw == nil {
+		return nil, errReadings
+	}
+	said = make(map[string]any, len(raw))
+	for name, text := range raw {
+		var v any
+		if err := json.Unmarshal(text, &v); err != nil {
+			v = text
+		}
+		said[name] = v
+	}
+	return said, nil
 }
 
 // takes reports whether a decoded JSON value that is not null can be one of r.

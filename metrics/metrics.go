@@ -209,11 +209,14 @@ func (m *Metrics) TokenIssued(clientID, grant string, wasteful bool) {
 // application, rule the one that came nearest to its limit; shadow says that no answer
 // was changed. All are fixed phrases.
 func (m *Metrics) Judged(kind, verdict, rule string, shadow bool) {
-	mode := "enforced"
+	m.verdicts.WithLabelValues(kind, verdict, rule, modeOf(shadow)).Inc()
+}
+
+func modeOf(shadow bool) string {
 	if shadow {
-		mode = "shadow"
+		return "shadow"
 	}
-	m.verdicts.WithLabelValues(kind, verdict, rule, mode).Inc()
+	return "enforced"
 }
 
 // Switched counts an application that was switched off, or on again. by is a fixed

@@ -128,6 +128,44 @@ foxbridge_mqtt_link_up 0
 `), "foxbridge_mqtt_link_up"))
 }
 
+// What a counter shows when it is first scraped is no increase, so that of a first event
+// has to be there before it.
+func TestCountersAreThereBeforeTheyCount(t *testing.T) {
+	t.Parallel()
+	m, r := fresh(t)
+	m.Switched(true, "policy")
+	m.Start(metrics.Known{
+		Verdicts: []metrics.VerdictLabels{{"personal", "notice", "hour", false}, {"personal", "switch_off", "day", true}},
+		Off:      []string{"policy", "alert"}, On: []string{"owner"}, Alerts: []string{"failed"},
+		Channels: []string{"mail"}, Notices: []string{"told", "failed"},
+		Commands: [][2]string{{"socket", "on"}}, Outcomes: []string{"done", "unknown"},
+		Scenarios: []string{"scheduled"}, Ends: []string{"ran"}, Messages: []string{"ack"}, Results: []string{"ok"},
+	})
+	families, err := r.Gather()
+	require.NoError(t, err)
+	shown := make(map[string]float64)
+	for _, f := range families {
+		for _, series := range f.GetMetric() {
+			if len(series.GetLabel()) == 0 || f.GetName() == "foxbridge_oauth_wasteful_tokens_total" {
+				continue
+			}
+			name := f.GetName()
+			for _, l := range series.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			shown[name] = series.GetCounter().GetValue()
+		}
+	}
+	require.Equal(t, map[string]float64{
+		"foxbridge_issuance_verdicts_total personal enforced hour notice": 0, "foxbridge_issuance_verdicts_total personal shadow day switch_off": 0,
+		"foxbridge_applications_switched_total policy off": 1, "foxbridge_applications_switched_total alert off": 0,
+		"foxbridge_applications_switched_total owner on": 0, "foxbridge_alerts_received_total failed": 0,
+		"foxbridge_notices_total mail told": 0, "foxbridge_notices_total mail failed": 0,
+		"foxbridge_commands_total socket on done": 0, "foxbridge_commands_total socket on unknown": 0,
+		"foxbridge_scenarios_total ran scheduled": 0, "foxbridge_mqtt_received_total ok ack": 0,
+	}, shown)
+}
+
 func TestHistogramsAreInSecondsAndWrites(t *testing.T) {
 	t.Parallel()
 	m, r := fresh(t)

@@ -49,6 +49,13 @@ const (
 	ActionDisconnected Action = "application.disconnected"
 )
 
+// SwitchedOffBy is the Action of an application that was switched off, ReactivatedBy of
+// one that may be used again.
+func SwitchedOffBy(by Actor) Action { return Action("application.off." + by) }
+
+// ReactivatedBy is described at SwitchedOffBy.
+func ReactivatedBy(by Actor) Action { return Action("application.on." + by) }
+
 // change is an entry of what a person does at an address.
 func (s *Service) change(userID int64, action Action, clientID, subject string, from netip.Addr) Change {
 	c := Change{UserID: userID, Action: action, ClientID: clientID, Subject: subject, ActorID: userID, At: s.now()}

@@ -202,6 +202,7 @@ func (s *Service) Consent(ctx context.Context, a Authorization, c Consent) (to s
 	case err != nil:
 		return "", fmt.Errorf("write authorization code for client %s: %w", a.Client.ID, err)
 	}
+	s.opts.Observer.ConnectionsChanged(a.Client.ID)
 	return s.answer(a, url.Values{"code": {code}}), nil
 }
 
@@ -233,6 +234,7 @@ func (s *Service) codeGrant(_ context.Context, c Client, req TokenRequest) (issu
 		case errors.Is(err, ErrNotFound):
 			return given{}, invalidCode("code not redeemable")
 		case errors.Is(err, ErrSpent):
+			s.opts.Observer.ConnectionsChanged(c.ID)
 			return given{}, invalidCode("code reused")
 		case err != nil:
 			return given{}, fmt.Errorf("redeem code of client %s: %w", c.ID, err)

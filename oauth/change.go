@@ -15,7 +15,7 @@ type Change struct {
 	ClientID   string // the application concerned; empty if none
 	ClientName string // how that is called now; read only, and empty if it is gone
 	Subject    string // name of the thing concerned, such as that of a passkey; never a secret; may be empty
-	ActorID    int64  // who did it; 0: an operator, by command
+	ActorID    int64  // who did it; 0: an operator, by command, or the server by itself
 	Address    string // from where; empty if by command
 	At         time.Time
 }

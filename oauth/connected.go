@@ -70,5 +70,6 @@ func (s *Service) Disconnect(ctx context.Context, userID int64, clientID string,
 	if err != nil {
 		return false, fmt.Errorf("disconnect client %s from user %d: %w", clientID, userID, err)
 	}
+	s.opts.Observer.ConnectionsChanged(clientID)
 	return n > 0, nil
 }

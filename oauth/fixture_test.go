@@ -53,6 +53,8 @@ func (w *witness) TokenIssued(clientID, grant string, _ bool) {
 
 func (*witness) Switched(string, bool, string) {}
 
+func (*witness) ConnectionsChanged(string) {}
+
 func (w *witness) Judged(clientID, verdict, _ string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

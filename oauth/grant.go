@@ -80,6 +80,9 @@ func (s *Service) issue(ctx context.Context, client Client, req TokenRequest) (T
 		return Tokens{}, s.refuse(client.ID, err)
 	}
 	if !given.again {
+		if !given.tally.Wasteful && (req.GrantType == GrantPassword || req.GrantType == GrantDevice) {
+			s.opts.Observer.ConnectionsChanged(client.ID)
+		}
 		s.opts.Observer.TokenIssued(client.ID, req.GrantType, given.tally.Wasteful)
 	}
 	given.Waste = wasteOf(given.tally, s.now())
@@ -327,6 +330,7 @@ func (s *Service) rotate(ctx context.Context, c Client, old string, scope Scope)
 		t, err = replay(old, rotated, now)
 		return given{Tokens: t, again: true}, err
 	case Reuse:
+		s.opts.Observer.ConnectionsChanged(c.ID)
 		return given{}, invalidRefresh("refresh token reused")
 	default:
 		return given{}, fmt.Errorf("rotate refresh token of client %s: unknown outcome %d", c.ID, rotated.Outcome)

@@ -55,6 +55,7 @@ func (s *Service) consentImplicit(ctx context.Context, a Authorization, c Consen
 	if err := s.withheld(ctx, a.Client, grant.Tally); err != nil {
 		return "", s.refuse(a.Client.ID, err)
 	}
+	s.opts.Observer.ConnectionsChanged(a.Client.ID)
 	s.opts.Observer.TokenIssued(a.Client.ID, GrantImplicit, grant.Tally.Wasteful)
 	return s.answer(a, url.Values{
 		"access_token": {token}, "token_type": {"Bearer"}, "scope": {c.Scope.String()},

@@ -26,6 +26,7 @@ func (s *Service) Revoke(ctx context.Context, req ClientRequest) error {
 	if err := s.opts.Store.Revoke(ctx, client.ID, HashOf(req.Token), s.now()); err != nil {
 		return fmt.Errorf("revoke token of client %s: %w", client.ID, err)
 	}
+	s.opts.Observer.ConnectionsChanged(client.ID)
 	return nil
 }
 

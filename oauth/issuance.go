@@ -261,6 +261,20 @@ type Intervention struct {
 	// registered, and only for the Actor ByOwner.
 	OwnMax    int
 	OwnWindow time.Duration
+	Address   string // of the owner, for the record of changes; else empty
+}
+
+// Change is the entry of the record of changes about an intervention that did
+// something to an application of that owner.
+func (i Intervention) Change(ownerID int64, v Verdict) Change {
+	c := Change{UserID: ownerID, Action: SwitchedOffBy(i.Actor), ClientID: i.ClientID, Address: i.Address, At: i.Now}
+	if v == VerdictReactivation {
+		c.Action = ReactivatedBy(i.Actor)
+	}
+	if i.Actor == ByOwner {
+		c.ActorID = ownerID
+	}
+	return c
 }
 
 // Outcomes of an IssuanceMinute.

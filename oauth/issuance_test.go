@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -139,10 +141,11 @@ func TestALiveTokenOfAnApplicationThatIsOffIsRefusedWithTheReason(t *testing.T) 
 	require.Equal(t, oauth.ByOperator, refusal.Explanation.Actor)
 	require.Equal(t, "floods us", refusal.Explanation.Reason)
 	require.NotContains(t, refusal.Description, "floods", "what somebody wrote is in no header")
+	require.Contains(t, refusal.Description, "Only the operator of this service can reactivate it.")
 
-	_, err = s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "")
+	_, err = s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "", netip.Addr{})
 	require.ErrorIs(t, err, oauth.ErrOperatorOnly)
-	_, err = s.ReactivateOwn(t.Context(), s.bob.ID, s.aliceClient.ID, "")
+	_, err = s.ReactivateOwn(t.Context(), s.bob.ID, s.aliceClient.ID, "", netip.Addr{})
 	require.ErrorIs(t, err, oauth.ErrNotFound)
 	did, err = s.Reactivate(t.Context(), s.aliceClient.ID, oauth.ByOperator, "", "")
 	require.NoError(t, err)
@@ -151,32 +154,44 @@ func TestALiveTokenOfAnApplicationThatIsOffIsRefusedWithTheReason(t *testing.T) 
 	require.NoError(t, err)
 }
 
+func second[T any](_ T, err error) error { return err }
+
 func TestAnOwnerReactivatesTwiceInThirtyDays(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(o *oauth.Options) { o.Limits = &oauth.Limits{Hour: 1} })
-	trip := func() {
+	s := newServer(t, func(o *oauth.Options) { o.Limits, o.OperatorContact = &oauth.Limits{Hour: 1}, "help@example.org" })
+	const own = "The owner can reactivate the application on its page."
+	trip := func(advice string) {
+		var last oauth.Tokens
 		for {
-			_, err := s.Token(t.Context(), s.signIn())
-			if err != nil {
-				refused(t, err, oauth.CodeUnauthorizedClient)
-				return
+			issued, err := s.Token(t.Context(), s.signIn())
+			if err == nil {
+				last = issued
+				continue
 			}
+			for _, refusal := range []oauth.Error{
+				refused(t, err, oauth.CodeUnauthorizedClient),
+				refused(t, second(s.Authenticate(t.Context(), last.AccessToken)), oauth.CodeInvalidToken),
+			} {
+				require.True(t, strings.HasSuffix(refusal.Explanation.Advice, advice), refusal.Explanation.Advice)
+				require.Contains(t, refusal.Description, advice)
+			}
+			return
 		}
 	}
 	for range oauth.OwnReactivations {
-		trip()
-		did, err := s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "")
+		trip(own)
+		did, err := s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "", netip.Addr{})
 		require.NoError(t, err)
 		require.True(t, did)
 		s.clock.Advance(time.Hour)
 	}
-	trip()
-	_, err := s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "")
+	trip("The owner has reactivated 2 times within 30 days, so only the operator of this service can reactivate it now, who is reached at help@example.org")
+	_, err := s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "", netip.Addr{})
 	var field *oauth.FieldError
 	require.ErrorAs(t, err, &field)
 	require.ErrorIs(t, err, oauth.ErrOperatorOnly)
 	s.clock.Advance(30 * 24 * time.Hour)
-	did, err := s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "")
+	did, err := s.ReactivateOwn(t.Context(), s.alice.ID, s.aliceClient.ID, "", netip.Addr{})
 	require.NoError(t, err)
 	require.True(t, did)
 }
@@ -233,6 +248,7 @@ func TestInterventionsAreChecked(t *testing.T) {
 		},
 		"history":        func() error { _, err := s.Verdicts(t.Context(), "x", 0); return err },
 		"limit":          func() error { return s.SetLimits(t.Context(), s.aliceClient.ID, &oauth.Limits{Hour: -1}) },
+		"day below hour": func() error { return s.SetLimits(t.Context(), s.aliceClient.ID, &oauth.Limits{Hour: 40, Day: 20}) },
 		"large limit":    func() error { return s.SetLimits(t.Context(), s.aliceClient.ID, &oauth.Limits{Day: 1_000_001}) },
 		"limit of none":  func() error { return s.SetLimits(t.Context(), "x", nil) },
 		"limits of none": func() error { _, _, err := s.LimitsOf(t.Context(), "x"); return err },
@@ -251,7 +267,7 @@ func TestInterventionsAreChecked(t *testing.T) {
 func TestOptionsOfThePolicyAreChecked(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, judged)
-	for _, wrong := range []oauth.Options{{Mode: "x"}, {Lever: "x"}, {Limits: &oauth.Limits{Hour: -1}}} {
+	for _, wrong := range []oauth.Options{{Mode: "x"}, {Lever: "x"}, {Limits: &oauth.Limits{Hour: -1}}, {Limits: &oauth.Limits{Hour: 40, Day: 20}}} {
 		wrong.Store, wrong.Passwords = s.store, s.passwords
 		_, err := oauth.New(wrong)
 		require.ErrorContains(t, err, "option")
@@ -354,7 +370,9 @@ func (o *issued) TokenIssued(_, _ string, wasteful bool) {
 }
 func (*issued) Judged(string, string, string) {}
 func (*issued) Switched(string, bool, string) {}
-func (*issued) Refused(string)                {}
+
+func (*issued) ConnectionsChanged(string) {}
+func (*issued) Refused(string)            {}
 
 func (o *issued) last() bool {
 	o.mu.Lock()
@@ -897,6 +915,9 @@ func (w *world) limit(a *script) {
 		return
 	}
 	l := oauth.Limits{Hour: rapid.IntRange(0, 5).Draw(w.T, "hour"), Day: rapid.IntRange(0, 8).Draw(w.T, "day")}
+	if l.Day != 0 {
+		l.Day = max(l.Day, l.Hour)
+	}
 	require.NoError(w, w.service().SetLimits(context.Background(), a.ID, &l))
 	a.limits = l
 }
@@ -995,7 +1016,7 @@ func TestManyRequestsAtOnceAcrossTheLineOnTwoBridges(t *testing.T) {
 		_, err := s.Authenticate(ctx, first.AccessToken)
 		require.NotNil(t, refused(t, err, oauth.CodeInvalidToken).Explanation)
 	}
-	did, err := b.services[0].ReactivateOwn(ctx, owner.ID, c.ID, "")
+	did, err := b.services[0].ReactivateOwn(ctx, owner.ID, c.ID, "", netip.Addr{})
 	require.NoError(t, err)
 	require.True(t, did)
 	for _, s := range b.services {

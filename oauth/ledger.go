@@ -23,12 +23,15 @@ const (
 // and Redeem of the Store write it, in the transaction in which they issue: they
 // count the token for its application, and judge a personal one by what it was issued
 // until then. What personal applications of its owner that were deleted before it was
-// registered wasted counts for it as well, from the minute after its last reactivation on.
+// registered wasted counts for it as well, from the minute after its last reactivation
+// on. What switches an application off
+// or on is an entry of its owner's record of changes as well, in the same transaction.
 type Ledger interface {
 	// SwitchOff switches an Active application off and reports true. If it is off
 	// already, what an operator asks takes the place of what it is off by, also true;
-	// everything else is recorded and changes nothing, as does what was asked under that
-	// Key before, which is not recorded either. An application in any other state, and
+	// everything else is recorded and changes nothing. So does what it is off by already,
+	// with the same Actor, Lever and Reason, which is not recorded either unless there is a
+	// Key to know it by, and what was asked under that Key before. An application in any other state, and
 	// an unknown one, is ErrNotFound.
 	SwitchOff(ctx context.Context, i Intervention) (bool, error)
 	// Reactivate lets an application that is off be used again, and begins to count anew:
@@ -37,8 +40,9 @@ type Ledger interface {
 	// who made OwnMax reactivations within OwnWindow, or whose application an operator
 	// has switched off, is ErrOperatorOnly. An unknown or deleted application is ErrNotFound.
 	Reactivate(ctx context.Context, i Intervention) (bool, error)
-	// OffBy finds the ruling by which an application is off, or ErrNotFound.
-	OffBy(ctx context.Context, clientID string) (Ruling, error)
+	// OffBy finds the ruling by which an application is off, or ErrNotFound, and counts the
+	// reactivations after then that Reactivate holds against its owner.
+	OffBy(ctx context.Context, clientID string, after time.Time) (by Ruling, own int, err error)
 	// Verdicts lists the rulings on an application, the newest first, those with an ID
 	// below before (0: from the newest on), limit at the most.
 	Verdicts(ctx context.Context, clientID string, before int64, limit int) ([]Ruling, error)

@@ -43,6 +43,7 @@ func (s *Service) ChangePassword(ctx context.Context, u User, r NewPassword) (se
 	case err != nil:
 		return "", fmt.Errorf("change password of user %d: %w", u.ID, err)
 	}
+	s.opts.Observer.ConnectionsChanged("")
 	return secret, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -16,6 +17,7 @@ type Channel string
 const (
 	ChannelMail    Channel = "mail"    // to the owner of the application
 	ChannelWebhook Channel = "webhook" // to the operator
+	ChannelHistory Channel = "history" // to the histories of homes
 )
 
 // Verdicts are those that are told on the channel.
@@ -26,6 +28,8 @@ func (c Channel) Verdicts() []Verdict {
 		return owners
 	case ChannelWebhook:
 		return append(owners, VerdictShadow, VerdictReactivation)
+	case ChannelHistory:
+		return []Verdict{VerdictSwitchOff, VerdictReactivation}
 	default:
 		return nil
 	}
@@ -76,10 +80,6 @@ type Notices interface {
 	// ForgetLinks deletes links that expired before then, limit at the most, and returns
 	// how many.
 	ForgetLinks(ctx context.Context, before time.Time, limit int) (int, error)
-
-	// OwnReactivations counts the reactivations after then that Reactivate holds against
-	// the owner of an application. Of an unknown application there are none.
-	OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error)
 }
 
 // Link is what an owner was sent to come to the page of an application. It proves
@@ -199,7 +199,7 @@ func (s *Service) Link(ctx context.Context, clientID, secret string) (LinkState,
 
 // ReactivateThrough is ReactivateOwn through a link, which is used up by it. A link
 // that is not LinkGood reactivates nothing.
-func (s *Service) ReactivateThrough(ctx context.Context, ownerID int64, clientID, secret string) (bool, LinkState, error) {
+func (s *Service) ReactivateThrough(ctx context.Context, ownerID int64, clientID, secret string, from netip.Addr) (bool, LinkState, error) {
 	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
 		return false, "", err
 	}
@@ -207,7 +207,7 @@ func (s *Service) ReactivateThrough(ctx context.Context, ownerID int64, clientID
 	if err != nil || state != LinkGood {
 		return false, state, err
 	}
-	did, err := s.ReactivateOwn(ctx, ownerID, clientID, LinkKey(HashOf(secret)))
+	did, err := s.ReactivateOwn(ctx, ownerID, clientID, LinkKey(HashOf(secret)), from)
 	return did, state, err
 }
 
@@ -220,24 +220,20 @@ type Way struct {
 
 // WayBack tells why an application is off, and who may reactivate it.
 func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
-	by, err := s.OffBy(ctx, clientID)
-	if errors.Is(err, ErrNotFound) {
+	by, own, err := s.opts.Store.OffBy(ctx, clientID, s.now().Add(-OwnReactivationsWithin))
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return Way{}, nil
+	case err != nil:
+		return Way{}, fmt.Errorf("find why client %s is off: %w", clientID, err)
+	case by.Actor == ByOperator:
+		return Way{Off: true, By: by}, nil
 	}
-	if err != nil {
-		return Way{}, err
-	}
-	way := Way{Off: true, By: by}
-	if by.Actor == ByOperator {
-		return way, nil
-	}
-	own, err := s.opts.Store.OwnReactivations(ctx, clientID, s.now().Add(-OwnReactivationsWithin))
-	if err != nil {
-		return Way{}, fmt.Errorf("count reactivations of client %s: %w", clientID, err)
-	}
-	way.Left = max(0, OwnReactivations-own)
-	return way, nil
+	return Way{Off: true, By: by, Left: max(0, OwnReactivations-own)}, nil
 }
+
+// OperatorContact is that of the Options.
+func (s *Service) OperatorContact() string { return s.opts.OperatorContact }
 
 // Mode is what is done about wasteful tokens.
 func (s *Service) Mode() Mode { return s.opts.Mode }

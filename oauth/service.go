@@ -34,6 +34,9 @@ type Observer interface {
 	// Switched tells of an application that was switched off, or on again, and of the
 	// Actor who did it.
 	Switched(clientID string, off bool, by string)
+	// ConnectionsChanged tells that a ConnectionEvent of an application may wait to be
+	// told; empty: of any.
+	ConnectionsChanged(clientID string)
 	// Refused tells of a refusal by its Error.Reason.
 	Refused(reason string)
 }
@@ -52,6 +55,9 @@ type Options struct {
 	// Issuer is the address of the server, without a slash at its end: the issuer of RFC
 	// 8414 section 2, and iss of RFC 9207.
 	Issuer string
+	// OperatorContact is where people write to the operator: an e-mail address or a URL, of
+	// the characters of Error.Description; empty: nobody is told.
+	OperatorContact string
 	// Scopes are the names that a commercial application may register for.
 	Scopes []string
 	// SealKey encrypts what has to be read back, such as the secrets of authenticator
@@ -143,8 +149,8 @@ func (o *Options) check() error {
 		return errors.New("option Mode is none of enforce, shadow, off")
 	case !slices.Contains([]Lever{LeverOff, LeverDrain}, o.Lever):
 		return errors.New("option Lever is none of off, drain")
-	case !o.Limits.valid():
-		return errors.New("option Limits is not within 0 and 1000000")
+	case o.Limits.Check() != nil:
+		return fmt.Errorf("option Limits: %w", o.Limits.Check())
 	case o.FailureLimit < 0:
 		return errors.New("option FailureLimit is negative")
 	case o.FailureWindow < time.Second:
@@ -167,6 +173,7 @@ type nobody struct{}
 func (nobody) TokenIssued(string, string, bool) {}
 func (nobody) Judged(string, string, string)    {}
 func (nobody) Switched(string, bool, string)    {}
+func (nobody) ConnectionsChanged(string)        {}
 func (nobody) Refused(string)                   {}
 
 // now is the time as a Store keeps it.

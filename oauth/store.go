@@ -12,6 +12,7 @@ import (
 type Store interface {
 	Ledger
 	Notices
+	ConnectionEvents
 	AccountStore
 
 	// AddUser inserts u and returns its ID. A taken Email is ErrExists.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode"
@@ -48,14 +49,14 @@ func (s *Service) off(ctx context.Context, clientID, code string) error {
 	if s.opts.Issuer != "" {
 		refusal.URI = s.opts.Issuer + "/dev/apps/" + clientID
 	}
-	by, err := s.opts.Store.OffBy(ctx, clientID)
+	way, err := s.WayBack(ctx, clientID)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return refusal // it was reactivated meanwhile
 	case err != nil:
-		return fmt.Errorf("find why client %s is off: %w", clientID, err)
+		return err
+	case !way.Off:
+		return refusal // it was reactivated meanwhile
 	}
-	refusal.Explanation, refusal.Waste = explain(by), spent(by, s.now())
+	refusal.Explanation, refusal.Waste = s.explain(way), spent(way.By, s.now())
 	refusal.Description = refusal.Explanation.sentence()
 	return refusal
 }
@@ -70,18 +71,35 @@ func spent(by Ruling, now time.Time) []Waste {
 	return []Waste{{Window: w, Quota: by.Allowed, Used: by.Used - 1, Reset: max(0, by.First.Add(w).Sub(now))}}
 }
 
-func explain(by Ruling) *Explanation {
+func (s *Service) explain(way Way) *Explanation {
+	by := way.By
 	e := &Explanation{Actor: by.Actor, At: by.At, Reason: by.Reason}
-	switch by.Actor {
-	case ByPolicy:
+	if by.Actor == ByPolicy {
 		e.Rule, e.Window, e.Used, e.Inherited, e.Allowed, e.First, e.Last = by.Rule, by.Rule.Window(), by.Used, by.Inherited, by.Allowed, by.First, by.At
-		e.Advice = "Keep the access token and use it until the API answers 401; only then ask for a new one with the refresh token. The owner can reactivate the application on its page."
-	case ByAlert:
-		e.Advice = "The owner sees the reason on the page of the application, and can reactivate it there."
-	default:
-		e.Advice = "The owner sees the reason on the page of the application; an operator can reactivate it."
+		e.Advice = "Keep the access token and use it until the API answers 401; only then ask for a new one with the refresh token. "
+	} else {
+		e.Advice = "The owner sees the reason on the page of the application. "
 	}
+	e.Advice += s.whoReactivates(way)
 	return e
+}
+
+// whoReactivates says who may reactivate an application that is off.
+func (s *Service) whoReactivates(way Way) string {
+	var who string
+	switch {
+	case way.Left > 0:
+		return "The owner can reactivate the application on its page."
+	case way.By.Actor == ByOperator:
+		who = "Only the operator of this service can reactivate it"
+	default:
+		who = fmt.Sprintf("The owner has reactivated %d times within %d days, so only the operator of this service can reactivate it now",
+			OwnReactivations, OwnReactivationsWithin/(24*time.Hour))
+	}
+	if s.opts.OperatorContact != "" {
+		return who + ", who is reached at " + s.opts.OperatorContact
+	}
+	return who + "."
 }
 
 // sentence is the explanation as an error_description.
@@ -102,7 +120,7 @@ func (e *Explanation) sentence() string {
 // SwitchOff switches an application off, for good reason: 1 to 500 characters. Under
 // one key, if it is not empty, that is done once. It reports whether anything changed:
 // not if the application is off already, unless an operator asks, who then is the one
-// to reactivate it. An application that is not in use is a *FieldError.
+// to reactivate it, and asks for something that an operator has not done before. An application that is not in use is a *FieldError.
 func (s *Service) SwitchOff(ctx context.Context, clientID string, by Actor, key, reason string) (bool, error) {
 	i, err := s.intervention(clientID, by, key, reason)
 	if err != nil {
@@ -137,8 +155,9 @@ func (s *Service) Reactivate(ctx context.Context, clientID string, by Actor, key
 
 // ReactivateOwn is Reactivate for an application of the owner; any other is
 // ErrNotFound. After OwnReactivations within OwnReactivationsWithin, and if an operator
-// has switched it off, it is a *FieldError with the cause ErrOperatorOnly.
-func (s *Service) ReactivateOwn(ctx context.Context, ownerID int64, clientID, key string) (bool, error) {
+// has switched it off, it is a *FieldError with the cause ErrOperatorOnly. The record of
+// changes tells the address from which it was asked.
+func (s *Service) ReactivateOwn(ctx context.Context, ownerID int64, clientID, key string, from netip.Addr) (bool, error) {
 	if _, err := s.Application(ctx, ownerID, clientID); err != nil {
 		return false, err
 	}
@@ -147,6 +166,9 @@ func (s *Service) ReactivateOwn(ctx context.Context, ownerID int64, clientID, ke
 		return false, err
 	}
 	i.OwnMax, i.OwnWindow = OwnReactivations, OwnReactivationsWithin
+	if from.IsValid() {
+		i.Address = from.String()
+	}
 	return s.reactivate(ctx, i)
 }
 
@@ -192,25 +214,32 @@ func (s *Service) Verdicts(ctx context.Context, clientID string, before int64) (
 	return rulings, nil
 }
 
-// OffBy finds the ruling by which an application is off, or is ErrNotFound.
-func (s *Service) OffBy(ctx context.Context, clientID string) (Ruling, error) {
-	by, err := s.opts.Store.OffBy(ctx, clientID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Ruling{}, fmt.Errorf("find why client %s is off: %w", clientID, err)
+// Check is a *FieldError, the Field of which is hour or day, unless the limits are such
+// as can be in force: each from 0 to 1,000,000, and a day's, if there is one, not less
+// than an hour's.
+func (l Limits) Check() error {
+	for _, limit := range []struct {
+		field Rule
+		n     int
+	}{{RuleHour, l.Hour}, {RuleDay, l.Day}} {
+		if limit.n < 0 || limit.n > limitMax {
+			return &FieldError{Field: string(limit.field), Problem: fmt.Sprintf("is not within 0 and %d", limitMax)}
+		}
 	}
-	return by, err
-}
-
-func (l Limits) valid() bool {
-	return l.Hour >= 0 && l.Hour <= limitMax && l.Day >= 0 && l.Day <= limitMax
+	if l.Day != 0 && l.Day < l.Hour {
+		return &FieldError{Field: string(RuleDay), Problem: fmt.Sprintf("%d is less than the %d of an hour", l.Day, l.Hour)}
+	}
+	return nil
 }
 
 // SetLimits gives a personal application limits of its own, or, for nil, the ordinary
-// ones. Numbers not within 0 and 1,000,000 are a *FieldError, and so is an application
-// that is none or not a personal one.
+// ones. Those that Check refuses are its *FieldError, and so is an application that is
+// none or not a personal one.
 func (s *Service) SetLimits(ctx context.Context, clientID string, l *Limits) error {
-	if l != nil && !l.valid() {
-		return &FieldError{Field: "limit", Problem: "is not within 0 and 1000000"}
+	if l != nil {
+		if err := l.Check(); err != nil {
+			return err
+		}
 	}
 	err := s.opts.Store.SetLimits(ctx, clientID, l)
 	switch {

@@ -127,8 +127,12 @@ type variant struct {
 // variants lists the forms for a row: those of section 1 of the contract.
 func variants(row devices.Row) []variant {
 	var list []variant
-	bodies := []variant{{}, {contentType: "application/json"}, {contentType: "application/json", body: "{}"},
-		{contentType: "application/x-www-form-urlencoded", chunked: true}}
+	bodies := []variant{
+		{},
+		{contentType: "application/json"},
+		{contentType: "application/json", body: "{}"},
+		{contentType: "application/x-www-form-urlencoded", chunked: true},
+	}
 	for _, slash := range []bool{false, true} {
 		for _, place := range []string{"query", "header"} {
 			list = append(list, variant{method: http.MethodGet, slash: slash, place: place})

@@ -89,6 +89,8 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 
 		e.run(t, &did, "app", "deactivate", e.app.ClientID, "--reason", "it was asked for", "--issuance-lever", "drain")
 		require.Equal(t, changed{"off", true}, did)
+		e.run(t, &did, "app", "deactivate", e.app.ClientID, "--reason", "it was asked for", "--issuance-lever", "drain")
+		require.Equal(t, changed{"off", false}, did)
 		status, body = e.ask(t, bridge)
 		require.Equal(t, http.StatusBadRequest, status)
 		require.Contains(t, body, `"reason":"it was asked for"`)
@@ -99,6 +101,9 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 
 		e.run(t, &l, "app", "limits", e.app.ClientID, "--hour", "0", "--day", "3")
 		require.Equal(t, limits{e.app.ClientID, 0, 3, true}, l)
+		code, _, stderr := execute(t, "", append([]string{"app", "limits", e.app.ClientID, "--hour", "40", "--day", "20"}, record...)...)
+		require.Equal(t, exitFail, code)
+		require.Contains(t, stderr, "day 20 is less than the 40 of an hour")
 		e.run(t, &l, "app", "limits", e.app.ClientID, "--default")
 		require.False(t, l.Own)
 

@@ -87,6 +87,31 @@ func deviceOf(d devices.Device) object {
 	return append(make(object, 0, 8), member{"deviceId", d.ID}, member{"label", d.Label}, member{"modelId", d.ModelID}, member{"modelLabel", d.ModelLabel})
 }
 
+// item is a device as the list of a row has it.
+type item struct {
+	h   *Handler
+	row *devices.Row
+	*devices.Reported
+}
+
+func (i *item) appendJSON(b []byte) (_ []byte, err error) {
+	b = strconv.AppendInt(append(b, `{"deviceId":`...), i.ID, 10)
+	if b, err = appendText(append(b, `,"label":`...), i.Label); err != nil {
+		return nil, err
+	}
+	b = strconv.AppendInt(append(b, `,"modelId":`...), int64(i.ModelID), 10)
+	if b, err = appendText(append(b, `,"modelLabel":`...), i.ModelLabel); err != nil {
+		return nil, err
+	}
+	for _, m := range i.h.fields(nil, *i.row, *i.Reported) {
+		b = append(append(append(b, `,"`...), m.key...), '"', ':')
+		if b, err = appendValue(b, m.value); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, '}'), nil
+}
+
 // fields appends what a row says of a device besides that it is one.
 func (h *Handler) fields(out object, row devices.Row, d devices.Reported) object {
 	if len(row.Fields) == 0 {
@@ -116,7 +141,11 @@ func (h *Handler) listDevices(row devices.Row) endpoint {
 		if err != nil {
 			return nil, err
 		}
-		return itemsOf(list, func(d devices.Reported) object { return h.fields(deviceOf(d.Device), row, d) }), nil
+		all := items[*item]{make([]*item, len(list))}
+		for i := range list {
+			all.Items[i] = &item{h, &row, &list[i]}
+		}
+		return all, nil
 	}
 }
 
@@ -131,13 +160,27 @@ func (h *Handler) listEverything(row devices.Row) endpoint {
 		if err != nil {
 			return nil, err
 		}
-		return itemsOf(list, func(d devices.Reported) object {
-			return object{
-				{"device_id", d.ID}, {"label", d.Label}, {"device_definition", object{{"device_definition_label", d.ModelLabel}}},
-				{"settings", object{{"global", object{}}}}, {"created_at", wireDate(d.CreatedAt)},
-			}
-		}), nil
+		all := items[*snake]{make([]*snake, len(list))}
+		for i := range list {
+			all.Items[i] = (*snake)(&list[i].Device)
+		}
+		return all, nil
 	}
+}
+
+// snake is a device in snake case.
+type snake devices.Device
+
+func (d *snake) appendJSON(b []byte) (_ []byte, err error) {
+	b = strconv.AppendInt(append(b, `{"device_id":`...), d.ID, 10)
+	if b, err = appendText(append(b, `,"label":`...), d.Label); err != nil {
+		return nil, err
+	}
+	if b, err = appendText(append(b, `,"device_definition":{"device_definition_label":`...), d.ModelLabel); err != nil {
+		return nil, err
+	}
+	b = append(b, `},"settings":{"global":{}},"created_at":"`...)
+	return append(d.CreatedAt.UTC().AppendFormat(b, timeFormat), `"}`...), nil
 }
 
 func (h *Handler) readDevice(row devices.Row) endpoint {

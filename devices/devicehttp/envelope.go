@@ -121,14 +121,22 @@ func appendValue(b []byte, v any) ([]byte, error) {
 		return strconv.AppendInt(b, int64(v), 10), nil
 	case appender:
 		return v.appendJSON(b)
+	case bool:
+		return strconv.AppendBool(b, v), nil
 	case []object:
 		return list[object](v).appendJSON(b)
 	case string:
-		if plain(v) {
-			return append(append(append(b, '"'), v...), '"'), nil
-		}
+		return appendText(b, v)
 	}
 	text, err := encode(v)
+	return append(b, text...), err
+}
+
+func appendText(b []byte, s string) ([]byte, error) {
+	if plain(s) {
+		return append(append(append(b, '"'), s...), '"'), nil
+	}
+	text, err := encode(s)
 	return append(b, text...), err
 }
 

@@ -1,7 +1,9 @@
 package devicepgx
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -31,40 +33,58 @@ func (d *deviceScan) device(siteID int64) devices.Device {
 	}
 }
 
-// Devices is documented at devices.Store.
+// Devices is documented at devices.Store. The site is a row of its own among those of its
+// devices, so that it is not sent again with each of them; nobody's devices follow a site
+// that is not there.
 func (s *Store) Devices(ctx context.Context, userID, siteID int64, kinds []devices.Kind, states bool, limit int) (devices.Site, []devices.Reported, error) {
 	const query = `
-		SELECT ` + siteColumns + `, ` + deviceColumns + `, t.sequence, t.reported_at, t.readings, t.since
+		SELECT true, s.id, s.timezone, s.language, s.label, 0::bigint, m.role, s.created_at, NULL, NULL, NULL, NULL
 		FROM site_members m JOIN sites s ON s.id = m.site_id
-		LEFT JOIN (
-			SELECT * FROM devices
-			WHERE site_id = $2 AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
-			ORDER BY id LIMIT $4
-		) d ON d.site_id = s.id
-		LEFT JOIN states t ON $5::boolean AND t.site_id = s.id AND t.device_id = d.id
 		WHERE m.user_id = $1 AND m.site_id = $2
-		ORDER BY d.id`
-	rows, err := s.db.Read().Query(ctx, query, userID, siteID, array(kinds), bound(limit), states)
-	var site devices.Site
-	list, err := collect(rows, err, func(row pgx.Row) (r devices.Reported, err error) {
-		var device deviceScan
-		var state stateColumns
-		if site, err = scanSite(row, append(device.into(), state.into()...)...); err != nil {
-			return r, err
+		UNION ALL (
+			SELECT false, d.id, d.unit_id, d.kind, d.label, d.model_id::bigint, d.model_label, d.created_at,
+				t.sequence, t.reported_at, t.readings, t.since
+			FROM devices d
+			LEFT JOIN states t ON $5::boolean AND t.site_id = d.site_id AND t.device_id = d.id
+			WHERE d.site_id = $2 AND (cardinality($3::text[]) = 0 OR d.kind = ANY ($3))
+				AND EXISTS (SELECT FROM site_members m WHERE m.user_id = $1 AND m.site_id = $2)
+			ORDER BY d.id LIMIT $4
+		)`
+	var (
+		site   devices.Site
+		list   []devices.Reported
+		isSite bool
+		device deviceScan
+		state  stateColumns
+	)
+	rows, _ := s.db.Read().Query(ctx, query, userID, siteID, array(kinds), bound(limit), states)
+	columns := append(append([]any{&isSite}, device.into()...), state.into()...)
+	_, err := pgx.ForEachRow(rows, columns, func() (err error) {
+		if isSite {
+			site = device.asSite()
+			return nil
 		}
-		r.Device = device.device(site.ID)
+		r := devices.Reported{Device: device.device(siteID)}
 		r.State, err = state.state(r.ID)
-		return r, err
+		list = append(list, r)
+		return err
 	})
-	switch {
-	case err != nil:
-		return devices.Site{}, nil, wrap(err, "list devices of site %d", siteID)
-	case len(list) == 0:
-		return devices.Site{}, nil, wrap(devices.ErrNotFound, "list devices of site %d", siteID)
-	case list[0].ID == 0:
-		return site, nil, nil
+	if err == nil && site.ID == 0 {
+		err = devices.ErrNotFound
 	}
+	if err != nil {
+		return devices.Site{}, nil, wrap(err, "list devices of site %d", siteID)
+	}
+	slices.SortFunc(list, func(a, b devices.Reported) int { return cmp.Compare(a.ID, b.ID) }) // no statement promises the order of a union
 	return site, list, nil
+}
+
+// asSite gives the site that stands in the columns of a device; see Devices.
+func (d *deviceScan) asSite() devices.Site {
+	return devices.Site{
+		ID: d.id.Int64, Label: d.label.String, Timezone: d.unit.String, Language: devices.Language(d.kind.String),
+		Role: devices.Role(d.modelLabel.String), CreatedAt: utc(d.createdAt),
+	}
 }
 
 // Device is documented at devices.Store.

@@ -285,10 +285,12 @@ func scanEntry(row pgx.Row) (devices.Entry, error) {
 	return e, err
 }
 
-const insertEntry = `INSERT INTO history (site_id, type, label, created_at) VALUES ($1, $2, $3, $4)`
+const insertEntry = `
+	INSERT INTO history (site_id, event_id, type, label, created_at) VALUES ($1, nullif($2, ''), $3, $4, $5)
+	ON CONFLICT (site_id, event_id) WHERE event_id IS NOT NULL AND unit_id IS NULL DO NOTHING`
 
 func queueEntry(batch *pgx.Batch, siteID int64, e devices.Entry) {
-	batch.Queue(insertEntry, siteID, string(e.Type), e.Label, e.CreatedAt)
+	batch.Queue(insertEntry, siteID, e.Key, string(e.Type), e.Label, e.CreatedAt)
 }
 
 // send runs the statements of a batch, if there are any.

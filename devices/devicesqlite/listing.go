@@ -1,8 +1,11 @@
 package devicesqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
+	"slices"
 
 	"github.com/foxbridge/foxbridge/devices"
 )
@@ -27,40 +30,92 @@ func (d *deviceScan) device(siteID int64) devices.Device {
 	return d.Device
 }
 
-// Devices is documented at devices.Store.
+// Devices is documented at devices.Store. The site is a row of its own among those of its
+// devices, so that it is not read again with each of them; nobody's devices follow a site
+// that is not there.
 func (s *Store) Devices(ctx context.Context, userID, siteID int64, kinds []devices.Kind, states bool, limit int) (devices.Site, []devices.Reported, error) {
 	const query = `
-		SELECT ` + siteColumns + `, ` + deviceColumns + `, t.sequence, t.reported_at, t.readings, t.since
+		SELECT true, s.id, s.timezone, s.language, s.label, 0, m.role, s.created_at, 0, 0, '', ''
 		FROM site_members m JOIN sites s ON s.id = m.site_id
-		LEFT JOIN (
-			SELECT * FROM devices
-			WHERE site_id = ?2 AND (?3 = '[]' OR kind IN (SELECT value FROM json_each(?3)))
-			ORDER BY id LIMIT ?4
-		) d ON d.site_id = s.id
-		LEFT JOIN states t ON ?5 AND t.site_id = s.id AND t.device_id = d.id
 		WHERE m.user_id = ?1 AND m.site_id = ?2
-		ORDER BY d.id`
+		UNION ALL
+		SELECT * FROM (
+			SELECT false, d.id, d.unit_id, d.kind, d.label, d.model_id, d.model_label, d.created_at,
+				coalesce(t.sequence, 0), coalesce(t.reported_at, 0), coalesce(t.readings, ''), coalesce(t.since, '')
+			FROM devices d
+			LEFT JOIN states t ON ?5 AND t.site_id = d.site_id AND t.device_id = d.id
+			WHERE d.site_id = ?2 AND (?3 = '[]' OR d.kind IN (SELECT value FROM json_each(?3)))
+				AND EXISTS (SELECT 1 FROM site_members m WHERE m.user_id = ?1 AND m.site_id = ?2)
+			ORDER BY d.id LIMIT ?4
+		)`
+	var (
+		site devices.Site
+		list []devices.Reported
+		l    listed
+	)
 	rows, err := s.db.Read().QueryContext(ctx, query, userID, siteID, array(kinds), bound(limit), states)
-	var site devices.Site
-	list, err := collect(rows, err, func(row row) (r devices.Reported, err error) {
-		var device deviceScan
-		var state stateColumns
-		if site, err = scanSite(row, append(device.into(), state.into()...)...); err != nil {
-			return r, err
-		}
-		r.Device = device.device(site.ID)
-		r.State, err = state.state(r.ID)
-		return r, err
-	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return devices.Site{}, nil, wrap(ctx, err, "list devices of site %d", siteID)
-	case len(list) == 0:
-		return devices.Site{}, nil, wrap(ctx, devices.ErrNotFound, "list devices of site %d", siteID)
-	case list[0].ID == 0:
-		return site, nil, nil
 	}
+	defer rows.Close() // rows.Err has its error
+	for columns := l.into(); rows.Next(); {
+		if err := rows.Scan(columns...); err != nil {
+			return devices.Site{}, nil, wrap(ctx, err, "list devices of site %d", siteID)
+		}
+		if l.isSite {
+			site = l.site()
+			continue
+		}
+		device, err := l.device(siteID)
+		if err != nil {
+			return devices.Site{}, nil, wrap(ctx, err, "list devices of site %d", siteID)
+		}
+		list = append(list, device)
+	}
+	err = rows.Err()
+	if err == nil && site.ID == 0 {
+		err = devices.ErrNotFound
+	}
+	if err != nil {
+		return devices.Site{}, nil, wrap(ctx, err, "list devices of site %d", siteID)
+	}
+	slices.SortFunc(list, func(a, b devices.Reported) int { return cmp.Compare(a.ID, b.ID) }) // no statement promises the order of a union
 	return site, list, nil
+}
+
+// listed takes up a row of Devices: a site, or a device with its state.
+type listed struct {
+	isSite                        bool
+	id, model, createdAt          int64
+	unit, kind, label, modelLabel string // of a site its time zone, language, label and role
+	sequence, reportedAt          int64
+	readings, since               string
+}
+
+func (l *listed) into() []any {
+	return []any{
+		&l.isSite, &l.id, &l.unit, &l.kind, &l.label, &l.model, &l.modelLabel, &l.createdAt,
+		&l.sequence, &l.reportedAt, &l.readings, &l.since,
+	}
+}
+
+func (l *listed) site() devices.Site {
+	return devices.Site{
+		ID: l.id, Label: l.label, Timezone: l.unit, Language: devices.Language(l.kind), Role: devices.Role(l.modelLabel), CreatedAt: utc(l.createdAt),
+	}
+}
+
+func (l *listed) device(siteID int64) (devices.Reported, error) {
+	r := devices.Reported{Device: devices.Device{
+		ID: l.id, SiteID: siteID, UnitID: l.unit, Kind: devices.Kind(l.kind), Label: l.label,
+		ModelID: int(l.model), ModelLabel: l.modelLabel, CreatedAt: utc(l.createdAt),
+	}}
+	if l.sequence == 0 {
+		return r, nil
+	}
+	since, err := decodeSince(l.since)
+	r.State = devices.State{DeviceID: l.id, Sequence: l.sequence, Time: utc(l.reportedAt), Readings: json.RawMessage(l.readings), Since: since}
+	return r, err
 }
 
 // Device is documented at devices.Store.

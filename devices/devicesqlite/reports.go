@@ -186,8 +186,11 @@ func (s *Store) SaveEvent(ctx context.Context, unitID, eventID string, e devices
 }
 
 func insertEntry(ctx context.Context, tx *sql.Tx, siteID int64, e devices.Entry) error {
-	const insert = `INSERT INTO history (site_id, type, label, created_at) VALUES (?, ?, ?, ?)`
-	_, err := tx.ExecContext(ctx, insert, siteID, string(e.Type), e.Label, micros(e.CreatedAt))
+	const insert = `
+		INSERT INTO history (site_id, event_id, type, label, created_at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (site_id, event_id) WHERE event_id IS NOT NULL AND unit_id IS NULL DO NOTHING`
+	key := sql.NullString{String: e.Key, Valid: e.Key != ""}
+	_, err := tx.ExecContext(ctx, insert, siteID, key, string(e.Type), e.Label, micros(e.CreatedAt))
 	return err
 }
 

@@ -2,6 +2,7 @@ package devicetest
 
 import (
 	"math"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,18 +138,24 @@ func testReports(t *testing.T, b *bench) {
 	}{
 		{"entries are written with the state that they tell of", func(house) {}, func(h house) devices.Report { return opened(h, 5, 0) }, true, 2},
 		{"not with an old state", func(h house) { h.save(t, devices.Report{State: state(h.socket, 5, `{}`)}) }, func(h house) devices.Report { return opened(h, 5, 5) }, false, 0},
-		{"not if another state came in between", func(h house) { h.save(t, devices.Report{State: state(h.socket, 4, `{}`)}) },
-			func(h house) devices.Report { return opened(h, 5, 3) }, true, 0},
+		{
+			"not if another state came in between", func(h house) { h.save(t, devices.Report{State: state(h.socket, 4, `{}`)}) },
+			func(h house) devices.Report { return opened(h, 5, 3) }, true, 0,
+		},
 		{"not if a command is the reason", func(h house) { h.accept(t, h.switchOn(), nil) }, func(h house) devices.Report { return opened(h, 5, 0) }, true, 0},
-		{"but a command that was answered is none", func(h house) { h.end(t, h.accept(t, h.switchOn(), nil), devices.Refused) },
-			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2},
+		{
+			"but a command that was answered is none", func(h house) { h.end(t, h.accept(t, h.switchOn(), nil), devices.Refused) },
+			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2,
+		},
 		{"nor is one of long ago", func(h house) { h.accept(t, h.switchOn(), nil) }, func(h house) devices.Report {
 			r := opened(h, 5, 0)
 			r.CommandSince = noon.Add(time.Second)
 			return r
 		}, true, 2},
-		{"nor one to another device", func(h house) { h.accept(t, h.command(h.other, devices.Socket, "on"), nil) },
-			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2},
+		{
+			"nor one to another device", func(h house) { h.accept(t, h.command(h.other, devices.Socket, "on"), nil) },
+			func(h house) devices.Report { return opened(h, 5, 0) }, true, 2,
+		},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			h := b.house(t)
@@ -312,6 +319,26 @@ func testEntries(t *testing.T, b *bench) {
 	require.Len(t, other.all(t), 1)
 	require.ErrorIs(t, h.Append(t.Context(), []devices.Entry{line(h.site, "d"), line(math.MaxInt64, "e")}), devices.ErrNotFound)
 	require.Len(t, h.all(t), 2, "all or none")
+
+	keyed := func(site int64, key string) devices.Entry {
+		e := line(site, key)
+		e.Key = key
+		return e
+	}
+	third := b.house(t)
+	var repeats sync.WaitGroup
+	for range 4 {
+		repeats.Go(func() {
+			if err := third.Append(t.Context(), []devices.Entry{keyed(third.site, "k"), keyed(third.site, "l"), keyed(third.site, "k")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	repeats.Wait()
+	require.Len(t, third.all(t), 2, "each key once")
+	require.NoError(t, h.Append(t.Context(), []devices.Entry{keyed(other.site, "k"), keyed(third.site, "k"), line(third.site, "k")}))
+	require.Len(t, other.all(t), 2, "each site has its own")
+	require.Len(t, third.all(t), 3, "and what has no key is not a repeat")
 
 	offline := entry(devices.HistoryDiagnosis, "offline", noon)
 	i := intent(h.switchOn(), nil)

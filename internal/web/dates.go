@@ -19,11 +19,24 @@ func month(lang Language, m time.Month) string {
 
 // date is the day of t, in t's own location.
 func date(lang Language, t time.Time) string {
-	day := strconv.Itoa(t.Day())
+	return dayOf(lang, t) + " " + month(lang, t.Month()) + " " + strconv.Itoa(t.Year())
+}
+
+func dayOf(lang Language, t time.Time) string {
 	if lang == French && t.Day() == 1 {
-		day = "1er"
+		return "1er"
 	}
-	return day + " " + month(lang, t.Month()) + " " + strconv.Itoa(t.Year())
+	return strconv.Itoa(t.Day())
+}
+
+// dayMonth is the day of t without its year, in few letters, in t's own location.
+func dayMonth(lang Language, t time.Time) string {
+	if lang == French {
+		return dayOf(lang, t) + " " + [...]string{
+			"janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc.",
+		}[t.Month()-1]
+	}
+	return t.Format("2 Jan")
 }
 
 // dateElement is a time element that shows the day of t; for no time it is a word.

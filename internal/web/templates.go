@@ -30,6 +30,7 @@ func (p *Pages) functions(lang Language) template.FuncMap {
 		"lang":     func() string { return string(lang) },
 		"number":   func(n any) (string, error) { return number(lang, n) },
 		"date":     func(t time.Time) template.HTML { return p.text.dateElement(lang, t) },
+		"daymonth": func(t time.Time) string { return dayMonth(lang, t) },
 		"datetime": func(t time.Time) template.HTML { return p.text.datetimeElement(lang, t) },
 		"current":  current,
 		"lineID":   func(id string, i int) string { return id + "-" + strconv.Itoa(i) },

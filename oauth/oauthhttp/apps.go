@@ -434,5 +434,13 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 
 func (p *Pages) tokenRefused(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, form *web.Form, refusal *oauth.Error) {
 	status := p.passwordRefused(w, r, form, fieldPassword, "apps.password.wrong", refusal)
+	if refusal.Code == oauth.CodeUnauthorizedClient {
+		now, err := p.service.Application(r.Context(), v.user.ID, c.ID)
+		if err != nil {
+			p.fail(w, r, err)
+			return
+		}
+		c = now // it was switched off after it was looked at
+	}
 	p.renderApp(w, r, v, status, c, appForms{token: form})
 }

@@ -336,9 +336,28 @@ func TestTokensThatTheFormDoesNotGive(t *testing.T) {
 	require.Contains(t, v.faults(), "Wait 15 minutes")
 	require.True(t, b.isSignedIn())
 
+	get.Set("password", password)
+	_, err := s.administration.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "because")
+	require.NoError(t, err)
+	for lang, want := range map[string][]string{
+		"en": {"No token: this application may not be used now.", "No token while the application is switched off."},
+		"fr": {"Pas de jeton : cette application ne peut pas être utilisée en ce moment.", "Pas de jeton tant que l’application est désactivée."},
+	} {
+		b.lang = lang
+		v = b.post(path+"/token", get, fromHeader, "192.0.2.9")
+		require.Equal(t, http.StatusBadRequest, v.status, "it was switched off while the form was filled in")
+		require.Contains(t, v.text(), want[0])
+		require.NotContains(t, v.text(), "sign in right now")
+		for _, page := range []*view{v, b.get(path)} {
+			require.Contains(t, page.text(), want[1])
+			require.Empty(t, page.all("form", "action", path+"/token"))
+		}
+		require.Empty(t, b.get(path).faults())
+	}
+	b.lang = ""
+
 	a := s.commercial(t)
 	path = "/dev/apps/" + a.ID
-	get.Set("password", password)
 	v = b.post(path+"/token", get, fromHeader, "192.0.2.9")
 	require.Equal(t, http.StatusBadRequest, v.status, "a commercial one has no use for a password")
 }

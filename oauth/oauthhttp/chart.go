@@ -45,10 +45,11 @@ type tick struct {
 	Value    int
 }
 
-// mark is a label under a bar.
+// mark is a label under a bar: a day, or the time of an hour.
 type mark struct {
 	X    string
-	Text string
+	At   time.Time
+	Text string // of an hour
 }
 
 // Geometry of a chart, in its own units: about one to a pixel on a phone.
@@ -83,26 +84,20 @@ func newChart(id, heading string, slots []slot, daily bool, limit int) chart {
 			WastefulY: units(y(s.Wasteful)), WastefulHigh: units(chartBase - y(s.Wasteful)),
 			UsefulY: units(y(s.Tokens)), UsefulHigh: units(y(s.Wasteful) - y(s.Tokens)),
 		})
-		if text := label(s.From, daily, i); text != "" {
-			c.Marks = append(c.Marks, mark{X: units(left + place/2), Text: text})
+		if marked(s.From, daily, i) {
+			c.Marks = append(c.Marks, mark{X: units(left + place/2), At: s.From, Text: s.From.Format("15:04")})
 		}
 	}
 	return c
 }
 
-// label is what stands under the bar: every sixth hour, every seventh day, and none so
-// near the edge that it would be cut off.
-func label(at time.Time, daily bool, i int) string {
-	switch {
-	case daily && i%7 == 5:
-		return at.Format("01-02")
-	case !daily && (i == 0 || i == 23):
-		return ""
-	case !daily && at.Hour()%6 == 0:
-		return at.Format("15:04")
-	default:
-		return ""
+// marked reports whether the bar has a label: every sixth hour, every seventh day, and
+// none so near the edge that it would be cut off.
+func marked(at time.Time, daily bool, i int) bool {
+	if daily {
+		return i%7 == 5
 	}
+	return i != 0 && i != 23 && at.Hour()%6 == 0
 }
 
 // scale is the top of the chart: a number that holds all bars and the limit, and

@@ -292,6 +292,8 @@ func (*reasons) Judged(string, string, string) {}
 
 func (*reasons) Switched(string, bool, string) {}
 
+func (*reasons) ConnectionsChanged(string) {}
+
 func (o *reasons) Refused(reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/foxbridge/foxbridge/oauth"
 )
@@ -26,6 +28,9 @@ type issuanceView struct {
 	LinkNotice string     // message: what is wrong with that link; empty: nothing
 	Token      string     // of the form that reactivates
 	Episodes   []episode  // the newest first
+	ClientID   string
+	Older      string // path of the page with the episodes before; empty if these are the last
+	Later      bool   // there are newer ones
 }
 
 // standing is one limit, and what of it is used up.
@@ -42,6 +47,15 @@ type offView struct {
 	Draining bool
 	Left     int  // reactivations that the owner may make
 	Operator bool // an operator has switched it off
+	Contact  string
+}
+
+// ContactHref is where the Contact leads.
+func (v *offView) ContactHref() string {
+	if strings.Contains(v.Contact, "://") {
+		return v.Contact
+	}
+	return "mailto:" + v.Contact
 }
 
 // episode is a ruling in a sentence.
@@ -51,7 +65,7 @@ type episode struct {
 	Counted bool   // it takes how many there were, and how many are allowed
 }
 
-// episodesMax is how many rulings the page lists.
+// episodesMax is how many rulings the page lists at once.
 const episodesMax = 20
 
 // issuanceKeys are messages that the pages make up.
@@ -78,7 +92,7 @@ func issuanceKeys() []string {
 // issuance makes the view for the owner of an application. What a policy that is not
 // in force says is not for them.
 func (p *Pages) issuance(w http.ResponseWriter, r *http.Request, c oauth.Client) (*issuanceView, error) {
-	v := &issuanceView{Counted: p.service.Mode() != oauth.ModeOff && (c.Status == oauth.Active || c.Status == oauth.Off)}
+	v := &issuanceView{ClientID: c.ID, Counted: p.service.Mode() != oauth.ModeOff && (c.Status == oauth.Active || c.Status == oauth.Off)}
 	judged := c.Kind == oauth.Personal && v.Counted
 	if v.Counted {
 		if err := p.drawIssuance(r, c, judged, v); err != nil {
@@ -91,21 +105,42 @@ func (p *Pages) issuance(w http.ResponseWriter, r *http.Request, c oauth.Client)
 	}
 	if way.Off {
 		v.Off = newOffView(way)
+		v.Off.Contact = p.service.OperatorContact()
 		v.Token = p.web.FormToken(w, r, formReactivate)
 	}
 	if err := p.readLink(r, c, v); err != nil {
 		return nil, err
 	}
-	rulings, err := p.service.Verdicts(r.Context(), c.ID, 0)
+	return v, p.readEpisodes(r, v)
+}
+
+// readEpisodes looks for one more than the page lists, so that it knows whether there
+// are older ones.
+func (p *Pages) readEpisodes(r *http.Request, v *issuanceView) error {
+	before, err := idIn(r.URL.Query(), fieldBefore)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, ruling := range rulings {
-		if e, shown := newEpisode(ruling, p.service.Mode()); shown && len(v.Episodes) < episodesMax {
-			v.Episodes = append(v.Episodes, e)
+	v.Later = before > 0
+	for {
+		rulings, err := p.service.Verdicts(r.Context(), v.ClientID, before)
+		if err != nil || len(rulings) == 0 {
+			return err
 		}
+		for _, ruling := range rulings {
+			e, shown := newEpisode(ruling, p.service.Mode())
+			switch {
+			case !shown:
+			case len(v.Episodes) == episodesMax:
+				last := strconv.FormatInt(v.Episodes[episodesMax-1].ID, 10)
+				v.Older = pathApps + "/" + v.ClientID + "?" + fieldBefore + "=" + last + "#episodes"
+				return nil
+			default:
+				v.Episodes = append(v.Episodes, e)
+			}
+		}
+		before = rulings[len(rulings)-1].ID
 	}
-	return v, nil
 }
 
 func (p *Pages) drawIssuance(r *http.Request, c oauth.Client, judged bool, v *issuanceView) error {
@@ -202,12 +237,12 @@ func (p *Pages) reactivate(w http.ResponseWriter, r *http.Request, v visitor) er
 	page := pathApps + "/" + c.ID
 	did, state := false, oauth.LinkGood
 	if secret := form.Get(fieldLink); secret != "" {
-		did, state, err = p.service.ReactivateThrough(r.Context(), v.user.ID, c.ID, secret)
+		did, state, err = p.service.ReactivateThrough(r.Context(), v.user.ID, c.ID, secret, p.address(r))
 		if state != oauth.LinkGood {
 			page += "?" + fieldLink + "=" + url.QueryEscape(secret)
 		}
 	} else {
-		did, err = p.service.ReactivateOwn(r.Context(), v.user.ID, c.ID, "")
+		did, err = p.service.ReactivateOwn(r.Context(), v.user.ID, c.ID, "", p.address(r))
 	}
 	if err != nil && !errors.Is(err, oauth.ErrOperatorOnly) {
 		return err

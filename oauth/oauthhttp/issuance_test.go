@@ -81,7 +81,11 @@ func TestTheOwnerSeesWhatWasIssued(t *testing.T) {
 	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
 
 	b.lang = "fr"
-	require.Contains(t, b.get(s.page()).text(), "La moitié de la limite était atteinte : 2 jetons inutiles en une heure, sur 4 autorisés.")
+	v = b.get(s.page())
+	require.Contains(t, v.text(), "La moitié de la limite était atteinte : 2 jetons inutiles en une heure, sur 4 autorisés.")
+	require.Contains(t, v.text(), " 27 févr. ", "a day under the chart, by the reader's language")
+	b.lang = "en"
+	require.Contains(t, b.get(s.page()).text(), " 27 Feb ")
 	require.Equal(t, http.StatusNotFound, s.bobAtHome(t).get(s.page()).status)
 }
 
@@ -135,6 +139,82 @@ func TestTheOwnerReactivatesTwiceAndThenTheOperatorDecides(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, did)
 	require.Contains(t, b.get(s.page()).text(), "Reactivated by an operator. mended")
+}
+
+// Where to write to is on the page, if there is anything, and leads there.
+func TestThePageNamesTheOperatorWhoDecides(t *testing.T) {
+	t.Parallel()
+	for contact, href := range map[string]string{
+		"": "", "help@example.org": "mailto:help@example.org", "https://example.org/help": "https://example.org/help",
+	} {
+		s := newServer(t, nil)
+		service, err := oauth.New(oauth.Options{Store: s.store, Passwords: s.passwords, Now: s.Now, Issuer: issuer, Scopes: scopes(), OperatorContact: contact})
+		require.NoError(t, err)
+		s.service = service
+		at := newSiteOn(t, s, func(o *oauthhttp.PagesOptions) { o.Service = service })
+		_, err = service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "because")
+		require.NoError(t, err)
+		v := at.aliceAtHome(t).get(at.page())
+		require.Contains(t, v.text(), "Only an operator of this service can reactivate it. Write to them, say what you have changed, and give this client ID: "+s.client.ID)
+		if contact == "" {
+			require.NotContains(t, v.text(), "Their address")
+			continue
+		}
+		require.Contains(t, v.text(), "Their address: "+contact)
+		require.Len(t, v.all("a", "href", href), 1)
+	}
+}
+
+// What happened is listed twenty at a time, and the page says that there is more.
+func TestOlderEpisodesAreOnTheNextPage(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	for i := range 11 {
+		_, err := s.service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "reason "+strconv.Itoa(i))
+		require.NoError(t, err)
+		if i == 9 {
+			require.NotContains(t, b.get(s.page()).text(), "This is not all")
+		}
+		_, err = s.service.Reactivate(t.Context(), s.client.ID, oauth.ByOperator, "", "")
+		require.NoError(t, err)
+	}
+	v := b.get(s.page())
+	require.Contains(t, v.text(), "This is not all: older entries are on the next page.")
+	require.Equal(t, 10, strings.Count(v.text(), "Switched off by an operator."))
+	require.NotContains(t, v.text(), "reason 0")
+	older := v.all("a", "rel", "next")
+	require.Len(t, older, 1)
+	v = b.get(strings.TrimSuffix(attribute(older[0], "href"), "#episodes"))
+	require.Equal(t, 1, strings.Count(v.text(), "Switched off by an operator."))
+	require.Contains(t, v.text(), "reason 0")
+	require.Contains(t, v.text(), "Newest entries")
+	require.NotContains(t, v.text(), "This is not all")
+	require.Equal(t, http.StatusBadRequest, b.get(s.page()+"?before=x").status)
+	b.lang = "fr"
+	require.Contains(t, b.get(s.page()).text(), "Ce n’est pas tout")
+}
+
+// The owner reads in the record of changes who switched an application off and on.
+func TestSwitchesAreInTheRecordOfChanges(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	s.asks(6)
+	b.reactivates(s.page())
+	_, err := s.service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "because")
+	require.NoError(t, err)
+	cards := b.get("/security/record").cards()
+	require.Contains(t, cards[0], "An application was switched off.")
+	require.Contains(t, cards[0], "by an operator")
+	require.Contains(t, cards[1], "You reactivated an application.")
+	require.NotContains(t, cards[1], "by an operator")
+	require.Contains(t, cards[1], "127.0.0.1")
+	require.Contains(t, cards[2], "An application was switched off: it asked for too many tokens that it did not need.")
+	require.NotContains(t, cards[2], "by an operator")
+	require.Contains(t, cards[2], "Alice's script")
+	b.lang = "fr"
+	require.Contains(t, b.get("/security/record").cards()[1], "Vous avez réactivé une application.")
 }
 
 func TestAButtonOfBeforeDoesNotGoPastTheOperator(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestAnApplicationThatIsSwitchedOffIsToldWhy(t *testing.T) {
 		refresh := url.Values{"grant_type": {"refresh_token"}, "client_id": {s.client.ID}, "client_secret": {s.secret}, "refresh_token": {last.RefreshToken}}
 		require.Equal(t, "unauthorized_client", explanationOf(t, s.post(form, refresh.Encode())).Error)
 
-		did, err := s.service.ReactivateOwn(t.Context(), s.alice.ID, s.client.ID, "")
+		did, err := s.service.ReactivateOwn(t.Context(), s.alice.ID, s.client.ID, "", netip.Addr{})
 		require.NoError(t, err)
 		require.True(t, did)
 		require.Equal(t, http.StatusOK, s.do(request("GET", "/oauth2/userinfo", "", authorization, "Bearer "+last.AccessToken)).Code)

@@ -45,6 +45,8 @@ func recordKeys() []string {
 		oauth.ActionSecretAdded, oauth.ActionSecretRemoved, oauth.ActionAppPasswordAdded, oauth.ActionAppPasswordRemoved,
 		oauth.ActionConnected, oauth.ActionDisconnected,
 		oauth.ActionTOTPAdded, oauth.ActionTOTPRemoved, oauth.ActionPasskeyAdded, oauth.ActionPasskeyRemoved,
+		oauth.SwitchedOffBy(oauth.ByPolicy), oauth.SwitchedOffBy(oauth.ByAlert), oauth.SwitchedOffBy(oauth.ByOperator),
+		oauth.ReactivatedBy(oauth.ByOwner), oauth.ReactivatedBy(oauth.ByOperator), oauth.ReactivatedBy(oauth.ByAlert),
 		oauth.ActionRecoveryCodesMade, oauth.ActionRecoveryCodeUsed, oauth.ActionFactorsRemoved,
 	} {
 		keys = append(keys, recordKey(action))
@@ -60,11 +62,9 @@ func (p *Pages) record(w http.ResponseWriter, r *http.Request, v visitor) error 
 	if err != nil {
 		return err
 	}
-	before := int64(0)
-	if query.Has(fieldBefore) {
-		if before, err = strconv.ParseInt(query.Get(fieldBefore), 10, 64); err != nil || before < 1 {
-			return badRequest("The before parameter is not a number", "before malformed")
-		}
+	before, err := idIn(query, fieldBefore)
+	if err != nil {
+		return err
 	}
 	changes, err := p.service.Changes(r.Context(), v.user.ID, before)
 	if err != nil {
@@ -85,10 +85,30 @@ func (p *Pages) record(w http.ResponseWriter, r *http.Request, v visitor) error 
 	return nil
 }
 
+// idIn reads a parameter that is a positive number; 0: there is none.
+func idIn(query interface {
+	Has(name string) bool
+	Get(name string) string
+}, name string,
+) (int64, error) {
+	if !query.Has(name) {
+		return 0, nil
+	}
+	id, err := strconv.ParseInt(query.Get(name), 10, 64)
+	if err != nil || id < 1 {
+		return 0, badRequest("The "+name+" parameter is not a number", name+" malformed")
+	}
+	return id, nil
+}
+
 func (p *Pages) recordEntry(c oauth.Change, labels map[int64]string) recordEntry {
 	e := recordEntry{Change: c, Application: c.ClientName, Name: c.Subject, ByOperator: c.ActorID != c.UserID}
 	if key := recordKey(c.Action); p.web.RequireKeys(key) == nil {
 		e.Key = key
+	}
+	switch c.Action {
+	case oauth.SwitchedOffBy(oauth.ByPolicy), oauth.SwitchedOffBy(oauth.ByAlert), oauth.ReactivatedBy(oauth.ByAlert):
+		e.ByOperator = false // by nobody in person
 	}
 	if c.Action == oauth.ActionConnected {
 		scope, sites := oauth.ConsentOf(c.Subject)

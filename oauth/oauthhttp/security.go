@@ -191,6 +191,8 @@ func (p *Pages) passwordRefused(w http.ResponseWriter, r *http.Request, form *we
 		return http.StatusForbidden
 	case oauth.CodeSlowDown:
 		form.Reject(field, "apps.token.slow_down", minutes(refusal.RetryAfter))
+	case oauth.CodeUnauthorizedClient:
+		form.Reject("", "apps.token.off")
 	default:
 		form.Reject(field, "signin.busy")
 	}

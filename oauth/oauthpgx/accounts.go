@@ -42,8 +42,15 @@ func (s *Store) ChangePassword(ctx context.Context, p oauth.PasswordChange, chan
 // endTokens ends all that applications may do for a user, and the app passwords with
 // which they could begin anew.
 func endTokens(ctx context.Context, tx pgx.Tx, userID int64, now time.Time) error {
+	// A redemption that has locked a code is waited for, and its grant seen.
+	if _, err := tx.Exec(ctx, `
+		UPDATE oauth_codes SET expires_at = $2 WHERE user_id = $1 AND grant_id IS NULL AND expires_at > $2`, userID, now); err != nil {
+		return err
+	}
+	if err := tellEnded(ctx, tx, oauth.CausePassword, now, endsOfUser, userID); err != nil {
+		return err
+	}
 	for _, sql := range []string{
-		`UPDATE oauth_codes SET expires_at = $2 WHERE user_id = $1 AND grant_id IS NULL AND expires_at > $2`,
 		`DELETE FROM oauth_device_codes
 			WHERE client_id IN (SELECT id FROM oauth_clients WHERE owner_id = $1) AND user_id = $1 AND approved AND expires_at > $2`,
 		`UPDATE oauth_grants SET revoked_at = $2, held_until = NULL WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`,

@@ -18,6 +18,9 @@ func (s *Store) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Chan
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT DO NOTHING
 			RETURNING user_id
+		), told AS (
+			INSERT INTO oauth_connection_events (client_id, user_id, kind, cause, scope, sites, happened_at, next_at)
+			SELECT $3, user_id, 'connected', 'person', $7, $8, $9, $9 FROM changed
 		), noted AS (`+noting(11)+`)
 		SELECT user_id FROM changed`,
 		append([]any{
@@ -75,7 +78,8 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 			UPDATE oauth_grants g
 			SET revoked_at = $2
 			FROM code WHERE g.id = code.grant_id AND g.revoked_at IS NULL
-		)
+			RETURNING g.client_id, g.user_id, g.sites
+		), `+ended(oauth.CauseReuse)+`
 		SELECT code.grant_id IS NOT NULL, coalesce(new.id, 0), code.user_id, code.scope, code.sites, `+tallied+`
 		FROM code LEFT JOIN new ON true LEFT JOIN judged j ON true`,
 		append(meterValues(r.ClientID, oauth.GrantCode, r.Now, r.Meter),

@@ -46,6 +46,12 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 		if err := lockClientIn(ctx, tx, clientID); err != nil {
 			return err
 		}
+		if err := tellCodesEnded(ctx, tx, userID, clientID, now); err != nil {
+			return err
+		}
+		if err := tellEnded(ctx, tx, oauth.CausePerson, now, endsConnection, userID, clientID); err != nil {
+			return err
+		}
 		for _, sql := range []string{
 			`UPDATE oauth_codes SET expires_at = $1
 				WHERE user_id = $2 AND client_id = $3 AND grant_id IS NULL AND expires_at > $1`,

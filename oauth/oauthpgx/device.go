@@ -142,6 +142,9 @@ func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Is
 			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, new.ID); err != nil {
 			return err
 		}
+		if err := tellConsent(ctx, tx, i); err != nil {
+			return err
+		}
 		return note(ctx, tx, changes...)
 	})
 	if err != nil {
@@ -153,7 +156,7 @@ func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Is
 // issue is Issue in a transaction that does more. An unknown client is pgx.ErrNoRows.
 func issue(ctx context.Context, tx pgx.Tx, i oauth.Issuance) (oauth.NewGrant, error) {
 	var row grantRow
-	if err := tx.QueryRow(ctx, insertGrant(i.Meter), grantValues(i)...).Scan(row.into()...); err != nil {
+	if err := tx.QueryRow(ctx, insertGrant(i), grantValues(i)...).Scan(row.into()...); err != nil {
 		return oauth.NewGrant{}, err
 	}
 	return row.result(i), nil

@@ -182,8 +182,11 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 			string(oauth.Deleted), clientID)); err != nil {
 			return err
 		}
+		if err := tellEnded(ctx, tx, oauth.CauseDeletion, now, endsOfClient, clientID); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `
-			UPDATE oauth_grants SET revoked_at = $1, held_until = NULL WHERE client_id = $2 AND revoked_at IS NULL`,
+			UPDATE oauth_grants SET revoked_at = $1 WHERE client_id = $2 AND revoked_at IS NULL`,
 			now, clientID); err != nil {
 			return err
 		}

@@ -19,23 +19,28 @@ func (s *Store) SwitchOff(ctx context.Context, i oauth.Intervention) (bool, erro
 	b.Queue(`SELECT FROM oauth_clients WHERE id = $1 FOR NO KEY UPDATE`, i.ClientID)
 	b.Queue(`
 		WITH client AS MATERIALIZED (
-			SELECT c.id, (c.status = $2 OR $5 = $9)
+			SELECT c.id, c.owner_id, was.same, (c.status = $2 OR $5 = $9 AND NOT was.same)
 				AND NOT EXISTS (SELECT FROM oauth_rulings r WHERE r.client_id = c.id AND r.key = $6) AS does
-			FROM oauth_clients c
+			FROM oauth_clients c, LATERAL (
+				SELECT EXISTS (SELECT FROM oauth_rulings r WHERE r.id = c.off_ruling AND r.actor = $5 AND r.lever = $8 AND r.reason = $7) AS same
+			) was
 			WHERE c.id = $1 AND c.status IN ($2, $3)
 		), ruling AS (
 			INSERT INTO oauth_rulings (client_id, ruled_at, verdict, actor, key, reason, rule, used, allowed, grant_type, lever, effective)
-			SELECT c.id, $4, $10, $5, $6, $7, '', 0, 0, '', $8, c.does FROM client c
+			SELECT c.id, $4, $10, $5, $6, $7, '', 0, 0, '', $8, c.does FROM client c WHERE NOT c.same OR $6 IS NOT NULL
 			ON CONFLICT (client_id, key) WHERE key IS NOT NULL DO NOTHING
 			RETURNING id
 		), off AS (
 			UPDATE oauth_clients c
 			SET status = $3, draining = $8 = $11, off_ruling = ruling.id
 			FROM ruling, client WHERE c.id = client.id AND client.does
+		), noted AS (
+			INSERT INTO oauth_changes (user_id, action, client_id, subject, actor_id, address, changed_at)
+			SELECT client.owner_id, $12, client.id, '', 0, $13, $4 FROM client WHERE client.does
 		)
 		SELECT client.does FROM client`,
 		i.ClientID, string(oauth.Active), string(oauth.Off), i.Now, string(i.Actor), text(i.Key), i.Reason, string(i.Lever),
-		string(oauth.ByOperator), string(oauth.VerdictSwitchOff), string(oauth.LeverDrain)).
+		string(oauth.ByOperator), string(oauth.VerdictSwitchOff), string(oauth.LeverDrain), string(oauth.SwitchedOffBy(i.Actor)), i.Address).
 		QueryRow(oneOrNone(&found, &did))
 	err := s.db.WriteBatch(ctx, "client "+i.ClientID, b)
 	if err := foundOr(oauth.ErrNotFound, "switch client off", found && err == nil, err); err != nil {
@@ -53,7 +58,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 	b.Queue(`SELECT FROM oauth_clients WHERE id = $1 FOR NO KEY UPDATE`, i.ClientID)
 	b.Queue(`
 		WITH client AS MATERIALIZED (
-			SELECT c.id, c.status = $2 AND NOT EXISTS (SELECT FROM oauth_rulings r WHERE r.client_id = c.id AND r.key = $5) AS off,
+			SELECT c.id, c.owner_id, c.status = $2 AND NOT EXISTS (SELECT FROM oauth_rulings r WHERE r.client_id = c.id AND r.key = $5) AS off,
 				$4 <> $10 OR NOT EXISTS (SELECT FROM oauth_rulings r WHERE r.id = c.off_ruling AND r.actor = $13) AND $7 > (
 					SELECT count(*)
 					FROM oauth_clients d
@@ -64,7 +69,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 			FROM oauth_clients c
 			WHERE c.id = $1 AND c.status <> $11
 		), does AS (
-			SELECT id FROM client WHERE off AND allowed
+			SELECT id, owner_id FROM client WHERE off AND allowed
 		), ruling AS (
 			INSERT INTO oauth_rulings (client_id, ruled_at, verdict, actor, key, reason, rule, used, allowed, grant_type, lever, effective)
 			SELECT does.id, $3, $12, $4, $5, $6, '', 0, 0, '', '', true FROM does
@@ -75,11 +80,14 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 			UPDATE oauth_clients c
 			SET status = $15, draining = false, off_ruling = NULL, told = 0, reactivated_minute = $9
 			FROM does WHERE c.id = does.id
+		), noted AS (
+			INSERT INTO oauth_changes (user_id, action, client_id, subject, actor_id, address, changed_at)
+			SELECT does.owner_id, $16, does.id, '', CASE WHEN $4 = $10 THEN does.owner_id ELSE 0 END, $17, $3 FROM does
 		)
 		SELECT client.allowed OR NOT client.off, EXISTS (SELECT FROM does) FROM client`,
 		i.ClientID, string(oauth.Off), i.Now, string(i.Actor), text(i.Key), i.Reason, i.OwnMax, i.Now.Add(-i.OwnWindow),
 		int32(oauth.Minute(i.Now)), string(oauth.ByOwner), string(oauth.Deleted), string(oauth.VerdictReactivation), //nolint:gosec // until the year 6053
-		string(oauth.ByOperator), string(oauth.Personal), string(oauth.Active)).
+		string(oauth.ByOperator), string(oauth.Personal), string(oauth.Active), string(oauth.ReactivatedBy(i.Actor)), i.Address).
 		QueryRow(oneOrNone(&found, &allowed, &did))
 	err := s.db.WriteBatch(ctx, "client "+i.ClientID, b)
 	if err := foundOr(oauth.ErrNotFound, "reactivate client", found && err == nil, err); err != nil {
@@ -91,23 +99,31 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 	return did, nil
 }
 
-const selectRulings = `
-	SELECT r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
-		r.first_at, r.grant_type, r.lever, r.effective
-	FROM oauth_rulings r`
+const rulingColumns = `
+	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
+	r.first_at, r.grant_type, r.lever, r.effective`
 
 // OffBy implements oauth.Ledger.
-func (s *Store) OffBy(ctx context.Context, clientID string) (oauth.Ruling, error) {
-	r, err := scanRuling(s.db.Read().QueryRow(ctx, selectRulings+`
-		JOIN oauth_clients c ON c.off_ruling = r.id
+func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time) (by oauth.Ruling, own int, err error) {
+	by, err = scanRuling(s.db.Read().QueryRow(ctx, `
+		SELECT `+rulingColumns+`, (
+			SELECT count(*)
+			FROM oauth_clients d
+			JOIN oauth_rulings o ON o.client_id = d.id
+			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $4 AND d.kind = $5 AND d.deletion <= c.succeeds)
+				AND o.verdict = $6 AND o.actor = $7 AND o.ruled_at > $3)
+		FROM oauth_clients c
+		JOIN oauth_rulings r ON r.id = c.off_ruling
 		WHERE c.id = $1 AND c.status = $2`,
-		clientID, string(oauth.Off)))
-	return r, missing("find why a client is off", err)
+		clientID, string(oauth.Off), after, string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner)), &own)
+	return by, own, missing("find why a client is off", err)
 }
 
 // Verdicts implements oauth.Ledger.
 func (s *Store) Verdicts(ctx context.Context, clientID string, before int64, limit int) ([]oauth.Ruling, error) {
-	rows, _ := s.db.Read().Query(ctx, selectRulings+`
+	rows, _ := s.db.Read().Query(ctx, `
+		SELECT `+rulingColumns+`
+		FROM oauth_rulings r
 		WHERE r.client_id = $1 AND (r.id < $2 OR $2 = 0)
 		ORDER BY r.id DESC LIMIT $3`,
 		clientID, before, max(0, limit))
@@ -118,10 +134,14 @@ func (s *Store) Verdicts(ctx context.Context, clientID string, before int64, lim
 	return rulings, err
 }
 
-func scanRuling(row pgx.Row) (r oauth.Ruling, err error) {
+// scanRuling scans rulingColumns, and what follows them.
+func scanRuling(row pgx.Row, more ...any) (r oauth.Ruling, err error) {
 	var first *time.Time
-	if err := row.Scan(&r.ID, &r.ClientID, &r.At, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Inherited, &r.Allowed,
-		&first, &r.Grant, &r.Lever, &r.Effective); err != nil {
+	columns := []any{
+		&r.ID, &r.ClientID, &r.At, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Inherited, &r.Allowed,
+		&first, &r.Grant, &r.Lever, &r.Effective,
+	}
+	if err := row.Scan(append(columns, more...)...); err != nil {
 		return oauth.Ruling{}, err
 	}
 	r.At, r.First = r.At.UTC(), stored(first)

@@ -39,10 +39,12 @@ func meterOf(m oauth.Meter) string {
 	switch {
 	case !m.On():
 		return unmetered
-	case m.Kind == oauth.Personal:
-		return metered
-	default:
+	case m.Kind != oauth.Personal:
 		return counted
+	case m.Mode == oauth.ModeEnforce:
+		return metered + noted
+	default:
+		return metered
 	}
 }
 
@@ -104,6 +106,15 @@ const metered = `
 				ELSE ROW(w.outcome, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally
 			END AS tally
 		FROM weighed w, turn t
+	)`
+
+// noted tells the owner of an application that it was switched off by the request, as
+// oauth.Intervention.Change does.
+const noted = `, noted AS (
+		INSERT INTO oauth_changes (user_id, action, client_id, subject, actor_id, address, changed_at)
+		SELECT t.owner_id, 'application.off.policy', $1, '', 0, '', $2
+		FROM judged j, turn t
+		WHERE (j.tally).outcome = 1
 	)`
 
 // sums are the wasteful tokens of the windows of minute $3, and the minutes of the

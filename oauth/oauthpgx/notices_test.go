@@ -29,6 +29,18 @@ func (p *processes) ForgetLinks(ctx context.Context, before time.Time, limit int
 	return p.next().ForgetLinks(ctx, before, limit)
 }
 
-func (p *processes) OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error) {
-	return p.next().OwnReactivations(ctx, clientID, after)
+func (p *processes) DueEvents(ctx context.Context, now, until time.Time, limit int) ([]oauth.ConnectionEvent, error) {
+	return p.next().DueEvents(ctx, now, until, limit)
+}
+
+func (p *processes) EventTold(ctx context.Context, id int64) error {
+	return p.next().EventTold(ctx, id)
+}
+
+func (p *processes) AllowedAt(ctx context.Context, userID int64, clientID string, at time.Time) ([]oauth.Allowed, error) {
+	return p.next().AllowedAt(ctx, userID, clientID, at)
+}
+
+func (p *processes) UsersAt(ctx context.Context, clientID string, at time.Time, after int64, limit int) ([]oauth.User, error) {
+	return p.next().UsersAt(ctx, clientID, at, after, limit)
 }

@@ -19,7 +19,7 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, er
 	}
 	var row grantRow
 	b := &pgx.Batch{}
-	b.Queue(insertGrant(i.Meter), grantValues(i)...).QueryRow(oneOrNone(&row.found, row.into()...))
+	b.Queue(insertGrant(i), grantValues(i)...).QueryRow(oneOrNone(&row.found, row.into()...))
 	if err := s.db.WriteBatch(ctx, clientKey(i.ClientID, i.UserID), b); err != nil {
 		return oauth.NewGrant{}, refused("issue tokens", err)
 	}
@@ -46,13 +46,13 @@ func (s *Store) issueProven(ctx context.Context, i oauth.Issuance) (oauth.NewGra
 }
 
 // insertGrant inserts a grant with its first tokens, if the meter lets it.
-func insertGrant(m oauth.Meter) string {
+func insertGrant(i oauth.Issuance) string {
 	return `
-		WITH ` + turnOf(m) + `, subject AS (
+		WITH ` + turnOf(i.Meter) + `, subject AS (
 			SELECT $9::bigint AS user_id,
 				EXISTS (SELECT FROM oauth_users u WHERE u.id = $9 AND u.disabled_at IS NOT NULL) AS disabled
 			FROM turn
-		), ` + meterOf(m) + `, new AS (
+		), ` + meterOf(i.Meter) + `, new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, held_until)
 			SELECT $1, j.user_id, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id
@@ -62,7 +62,7 @@ func insertGrant(m oauth.Meter) string {
 		), refresh AS (
 			INSERT INTO oauth_refresh_tokens (hash, grant_id, issued_at, expires_at)
 			SELECT $15, new.id, $2, $16 FROM new WHERE $15::bytea IS NOT NULL
-		)
+		)` + firstOf(i) + `
 		SELECT coalesce(new.id, 0), ` + tallied + `
 		FROM judged j LEFT JOIN new ON true`
 }
@@ -148,7 +148,8 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 			UPDATE oauth_grants g
 			SET revoked_at = $2
 			FROM old WHERE old.outcome = $19 AND g.id = old.grant_id
-		)
+			RETURNING g.client_id, g.user_id, g.sites
+		), `+ended(oauth.CauseReuse)+`
 		SELECT CASE WHEN (j.tally).outcome > 0 THEN $21::int ELSE old.outcome END, old.grant_id, coalesce(old.user_id, 0),
 			old.nonce, old.successor_expires_at, old.scope, coalesce(old.successor_scope, old.scope), `+tallied+`
 		FROM old LEFT JOIN judged j ON true`,
@@ -229,10 +230,13 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 			WHERE t.hash = $1 AND t.expires_at > $2 AND t.used_at IS NULL AND g.client_id = $3 AND g.revoked_at IS NULL
 			FOR NO KEY UPDATE OF g
 			FOR UPDATE OF t
-		)
-		UPDATE oauth_grants g
-		SET revoked_at = $2
-		FROM refresh WHERE g.id = refresh.grant_id`,
+		), revoke AS (
+			UPDATE oauth_grants g
+			SET revoked_at = $2
+			FROM refresh WHERE g.id = refresh.grant_id
+			RETURNING g.client_id, g.user_id, g.sites
+		), `+ended(oauth.CauseApplication)+`
+		SELECT`,
 		token[:], now, clientID)
 	err := s.db.WriteBatch(ctx, clientKey(clientID, string(token[:])), b)
 	if err = missing("revoke token", err); errors.Is(err, oauth.ErrNotFound) {

@@ -43,6 +43,9 @@ func (s *Store) ChangePassword(ctx context.Context, p oauth.PasswordChange, chan
 // endTokens ends all that applications may do for a user, and the app passwords with
 // which they could begin anew.
 func endTokens(ctx context.Context, tx *sql.Tx, userID int64, now time.Time) error {
+	if err := tellEnded(ctx, tx, oauth.CausePassword, now, endsOfUser, userID); err != nil {
+		return err
+	}
 	for _, query := range []string{
 		`UPDATE oauth_codes SET expires_at = ?2 WHERE user_id = ?1 AND grant_id IS NULL AND expires_at > ?2`,
 		`DELETE FROM oauth_device_codes

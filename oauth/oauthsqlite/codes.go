@@ -22,6 +22,9 @@ func (s *Store) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Chan
 		if err != nil {
 			return err
 		}
+		if err := tellConsent(ctx, tx, c.ClientID, c.UserID, c.Scope, c.Sites, c.Now); err != nil {
+			return err
+		}
 		return note(ctx, tx, changes...)
 	})
 	return refused("add code", err)
@@ -63,7 +66,7 @@ func redeem(ctx context.Context, tx *sql.Tx, r oauth.Redemption) (result oauth.R
 		return oauth.Redeemed{}, false, err
 	}
 	if grantID.Valid {
-		return oauth.Redeemed{}, true, revokeGrant(ctx, tx, grantID.Int64, r.Now)
+		return oauth.Redeemed{}, true, endReused(ctx, tx, grantID.Int64, r.Now)
 	}
 	issued, err := issue(ctx, tx, oauth.Issuance{
 		ClientID: r.ClientID, UserID: result.UserID, GrantType: oauth.GrantCode,

@@ -41,6 +41,12 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 	var ended int64
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
 		ended = 0
+		if err := tellEnded(ctx, tx, oauth.CausePerson, now, endsConnection, userID, clientID); err != nil {
+			return err
+		}
+		if err := tellCodesEnded(ctx, tx, userID, clientID, now); err != nil {
+			return err
+		}
 		for _, query := range []string{
 			`UPDATE oauth_codes SET expires_at = ?1
 				WHERE user_id = ?2 AND client_id = ?3 AND grant_id IS NULL AND expires_at > ?1`,

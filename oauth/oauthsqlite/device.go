@@ -136,6 +136,9 @@ func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Is
 			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now.UnixMicro(), i.AccessExpiresAt.UnixMicro(), new.ID); err != nil {
 			return err
 		}
+		if err := tellConsent(ctx, tx, i.ClientID, i.UserID, i.Scope, i.Sites, i.Now); err != nil {
+			return err
+		}
 		return note(ctx, tx, changes...)
 	})
 	if err != nil {

@@ -180,9 +180,12 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 			WHERE id = (SELECT owner_id FROM oauth_clients WHERE id = ?)`, clientID); err != nil {
 			return err
 		}
+		if err := tellEnded(ctx, tx, oauth.CauseDeletion, now, endsOfClient, clientID); err != nil {
+			return err
+		}
 		for _, query := range []string{
 			`UPDATE oauth_codes SET expires_at = ?1 WHERE client_id = ?2 AND grant_id IS NULL AND expires_at > ?1`,
-			`UPDATE oauth_grants SET revoked_at = ?1, held_until = NULL WHERE client_id = ?2 AND revoked_at IS NULL`,
+			`UPDATE oauth_grants SET revoked_at = ?1 WHERE client_id = ?2 AND revoked_at IS NULL`,
 		} {
 			if _, err := tx.ExecContext(ctx, query, now.UnixMicro(), clientID); err != nil {
 				return err

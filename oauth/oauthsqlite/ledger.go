@@ -16,17 +16,19 @@ func (s *Store) SwitchOff(ctx context.Context, i oauth.Intervention) (bool, erro
 	}
 	var did bool
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx *sql.Tx) error {
+		var owner int64
 		var status oauth.Status
-		var asked bool
+		var asked, same bool
 		did = false
 		err := tx.QueryRowContext(ctx, `
-			SELECT c.status, EXISTS (SELECT 1 FROM oauth_rulings r WHERE r.client_id = c.id AND r.key = ?2)
+			SELECT c.owner_id, c.status, EXISTS (SELECT 1 FROM oauth_rulings r WHERE r.client_id = c.id AND r.key = ?2),
+				EXISTS (SELECT 1 FROM oauth_rulings r WHERE r.id = c.off_ruling AND r.actor = ?5 AND r.lever = ?6 AND r.reason = ?7)
 			FROM oauth_clients c WHERE c.id = ?1 AND c.status IN (?3, ?4)`,
-			i.ClientID, text(i.Key), oauth.Active, oauth.Off).Scan(&status, &asked)
-		if err != nil || asked {
+			i.ClientID, text(i.Key), oauth.Active, oauth.Off, i.Actor, i.Lever, i.Reason).Scan(&owner, &status, &asked, &same)
+		if err != nil || asked || same && i.Key == "" {
 			return err
 		}
-		did = status == oauth.Active || i.Actor == oauth.ByOperator
+		did = status == oauth.Active || i.Actor == oauth.ByOperator && !same
 		id, err := decided(ctx, tx, i, oauth.VerdictSwitchOff, i.Lever, did)
 		if err != nil || !did {
 			return err
@@ -34,7 +36,10 @@ func (s *Store) SwitchOff(ctx context.Context, i oauth.Intervention) (bool, erro
 		_, err = tx.ExecContext(ctx, `
 			UPDATE oauth_clients SET status = ?, draining = ?, off_ruling = ? WHERE id = ?`,
 			oauth.Off, i.Lever == oauth.LeverDrain, id, i.ClientID)
-		return err
+		if err != nil {
+			return err
+		}
+		return note(ctx, tx, i.Change(owner, oauth.VerdictSwitchOff))
 	})
 	if err != nil {
 		return false, refused("switch client off", err)
@@ -63,6 +68,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx *sql.Tx) error {
 		var off, operators bool
 		var own int
+		var owner int64
 		did = false
 		err := tx.QueryRowContext(ctx, `
 			SELECT c.status = ?2 AND NOT EXISTS (SELECT 1 FROM oauth_rulings r WHERE r.client_id = c.id AND r.key = ?3),
@@ -71,11 +77,11 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 					FROM oauth_clients d
 					JOIN oauth_rulings r ON r.client_id = d.id
 					WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?5 AND d.kind = ?6 AND d.deletion <= c.succeeds)
-						AND r.verdict = ?7 AND r.actor = ?8 AND r.ruled_at > ?9)
+						AND r.verdict = ?7 AND r.actor = ?8 AND r.ruled_at > ?9), c.owner_id
 			FROM oauth_clients c WHERE c.id = ?1 AND c.status <> ?5`,
 			i.ClientID, oauth.Off, text(i.Key), oauth.ByOperator, oauth.Deleted, oauth.Personal,
 			oauth.VerdictReactivation, oauth.ByOwner, i.Now.Add(-i.OwnWindow).UnixMicro()).
-			Scan(&off, &operators, &own)
+			Scan(&off, &operators, &own, &owner)
 		switch {
 		case err != nil || !off:
 			return err
@@ -83,7 +89,10 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 			return oauth.ErrOperatorOnly
 		}
 		did = true
-		return reactivate(ctx, tx, i)
+		if err := reactivate(ctx, tx, i); err != nil {
+			return err
+		}
+		return note(ctx, tx, i.Change(owner, oauth.VerdictReactivation))
 	})
 	if err != nil {
 		return false, refused("reactivate client", err)
@@ -108,35 +117,47 @@ func reactivate(ctx context.Context, tx *sql.Tx, i oauth.Intervention) error {
 	return err
 }
 
-const selectRulings = `
-	SELECT r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
-		r.first_at, r.grant_type, r.lever, r.effective
-	FROM oauth_rulings r`
+const rulingColumns = `
+	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
+	r.first_at, r.grant_type, r.lever, r.effective`
 
 // OffBy implements oauth.Ledger.
-func (s *Store) OffBy(ctx context.Context, clientID string) (oauth.Ruling, error) {
-	r, err := scanRuling(s.db.Read().QueryRowContext(ctx, selectRulings+`
-		JOIN oauth_clients c ON c.off_ruling = r.id
-		WHERE c.id = ? AND c.status = ?`,
-		clientID, oauth.Off))
-	return r, refused("find why a client is off", err)
+func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time) (by oauth.Ruling, own int, err error) {
+	by, err = scanRuling(s.db.Read().QueryRowContext(ctx, `
+		SELECT `+rulingColumns+`, (
+			SELECT count(*)
+			FROM oauth_clients d
+			JOIN oauth_rulings o ON o.client_id = d.id
+			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?4 AND d.kind = ?5 AND d.deletion <= c.succeeds)
+				AND o.verdict = ?6 AND o.actor = ?7 AND o.ruled_at > ?3)
+		FROM oauth_clients c
+		JOIN oauth_rulings r ON r.id = c.off_ruling
+		WHERE c.id = ?1 AND c.status = ?2`,
+		clientID, oauth.Off, after.UnixMicro(), oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner), &own)
+	return by, own, refused("find why a client is off", err)
 }
 
 // Verdicts implements oauth.Ledger.
 func (s *Store) Verdicts(ctx context.Context, clientID string, before int64, limit int) ([]oauth.Ruling, error) {
-	rows, err := s.db.Read().QueryContext(ctx, selectRulings+`
+	rows, err := s.db.Read().QueryContext(ctx, `
+		SELECT `+rulingColumns+`
+		FROM oauth_rulings r
 		WHERE r.client_id = ?1 AND (r.id < ?2 OR ?2 = 0)
 		ORDER BY r.id DESC LIMIT ?3`,
 		clientID, before, max(0, limit))
-	rulings, err := collect(rows, err, scanRuling)
+	rulings, err := collect(rows, err, func(row scanner) (oauth.Ruling, error) { return scanRuling(row) })
 	return rulings, refused("list rulings", err)
 }
 
-func scanRuling(row scanner) (r oauth.Ruling, err error) {
+// scanRuling scans rulingColumns, and what follows them.
+func scanRuling(row scanner, more ...any) (r oauth.Ruling, err error) {
 	var at int64
 	var first sql.NullInt64
-	if err := row.Scan(&r.ID, &r.ClientID, &at, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Inherited, &r.Allowed,
-		&first, &r.Grant, &r.Lever, &r.Effective); err != nil {
+	columns := []any{
+		&r.ID, &r.ClientID, &at, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Inherited, &r.Allowed,
+		&first, &r.Grant, &r.Lever, &r.Effective,
+	}
+	if err := row.Scan(append(columns, more...)...); err != nil {
 		return oauth.Ruling{}, err
 	}
 	r.At = timeOf(at)

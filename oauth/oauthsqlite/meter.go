@@ -19,6 +19,7 @@ type request struct {
 
 // standing is what is known of the application of a request before it.
 type standing struct {
+	owner              int64
 	kind               oauth.Kind
 	status             oauth.Status
 	disabled           bool // its owner, if it is a personal one, or the person
@@ -37,12 +38,12 @@ type standing struct {
 func measure(ctx context.Context, tx *sql.Tx, r request) (oauth.Tally, error) {
 	var s standing
 	err := tx.QueryRowContext(ctx, `
-		SELECT c.kind, c.status, c.told, c.wasted_minute, c.limit_hour, c.limit_day, EXISTS (
+		SELECT c.owner_id, c.kind, c.status, c.told, c.wasted_minute, c.limit_hour, c.limit_day, EXISTS (
 			SELECT 1 FROM oauth_users u
 			WHERE u.disabled_at IS NOT NULL AND (u.id = ?2 OR u.id = c.owner_id AND c.kind = ?3))
 		FROM oauth_clients c WHERE c.id = ?1`,
 		r.clientID, r.userID, oauth.Personal).
-		Scan(&s.kind, &s.status, &s.told, &s.wasted, &s.limitHour, &s.limitDay, &s.disabled)
+		Scan(&s.owner, &s.kind, &s.status, &s.told, &s.wasted, &s.limitHour, &s.limitDay, &s.disabled)
 	switch {
 	case err != nil:
 		return oauth.Tally{}, err
@@ -224,7 +225,11 @@ func mark(ctx context.Context, tx *sql.Tx, r request, s standing, t oauth.Tally,
 		_, err := tx.ExecContext(ctx, `
 			UPDATE oauth_clients SET status = ?, draining = ?, off_ruling = ?, told = ? WHERE id = ?`,
 			oauth.Off, r.meter.Lever == oauth.LeverDrain, ruling, told, r.clientID)
-		return err
+		if err != nil {
+			return err
+		}
+		by := oauth.Intervention{ClientID: r.clientID, Actor: oauth.ByPolicy, Now: r.now}
+		return note(ctx, tx, by.Change(s.owner, oauth.VerdictSwitchOff))
 	}
 	minute := s.wasted
 	if s.wasteful {

@@ -147,19 +147,3 @@ func (s *Store) ForgetLinks(ctx context.Context, before time.Time, limit int) (i
 	}
 	return int(n), nil
 }
-
-// OwnReactivations implements oauth.Notices.
-func (s *Store) OwnReactivations(ctx context.Context, clientID string, after time.Time) (int, error) {
-	var n int
-	err := s.db.Read().QueryRowContext(ctx, `
-		SELECT count(*)
-		FROM oauth_clients c
-		JOIN oauth_clients d ON d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?3 AND d.kind = ?4 AND d.deletion <= c.succeeds)
-		JOIN oauth_rulings r ON r.client_id = d.id
-		WHERE c.id = ?1 AND r.verdict = ?5 AND r.actor = ?6 AND r.ruled_at > ?2`,
-		clientID, after.UnixMicro(), oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner).Scan(&n)
-	if err != nil {
-		return 0, refused("count reactivations", err)
-	}
-	return n, nil
-}

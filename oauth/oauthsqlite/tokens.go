@@ -3,6 +3,7 @@ package oauthsqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,6 +45,9 @@ func issue(ctx context.Context, tx *sql.Tx, i oauth.Issuance) (result oauth.NewG
 		RETURNING id`,
 		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), list[int64](i.Sites), now, expires, i.AccessExpiresAt.UnixMicro()).Scan(&result.ID)
 	if err != nil {
+		return oauth.NewGrant{}, err
+	}
+	if err := tellFirst(ctx, tx, i, result); err != nil {
 		return oauth.NewGrant{}, err
 	}
 	if err := insertAccess(ctx, tx, i.Access, result.ID, now, i.AccessExpiresAt, nil); err != nil {
@@ -128,7 +132,7 @@ func rotate(ctx context.Context, tx *sql.Tx, r oauth.Rotation) (result oauth.Rot
 		return result, nil
 	default:
 		result.Outcome = oauth.Reuse
-		return result, revokeGrant(ctx, tx, result.GrantID, r.Now)
+		return result, endReused(ctx, tx, result.GrantID, r.Now)
 	}
 }
 
@@ -160,8 +164,11 @@ func succeed(ctx context.Context, tx *sql.Tx, r oauth.Rotation, grantID int64, p
 	return insertRefresh(ctx, tx, r.Refresh, grantID, now, r.RefreshExpiresAt, r.Old[:])
 }
 
-// revokeGrant revokes a grant, unless it was before.
-func revokeGrant(ctx context.Context, tx *sql.Tx, id int64, now time.Time) error {
+// endReused revokes a grant of which something was used twice, unless it was before.
+func endReused(ctx context.Context, tx *sql.Tx, id int64, now time.Time) error {
+	if err := tellEnded(ctx, tx, oauth.CauseReuse, now, endsGrant, id); err != nil {
+		return err
+	}
 	_, err := tx.ExecContext(ctx, `
 		UPDATE oauth_grants SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`,
 		now.UnixMicro(), id)
@@ -209,11 +216,22 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 			token[:], now.UnixMicro(), clientID); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `
-			UPDATE oauth_grants SET revoked_at = ?1
-			WHERE client_id = ?2 AND revoked_at IS NULL AND id IN (
-				SELECT grant_id FROM oauth_refresh_tokens WHERE hash = ?3 AND expires_at > ?1 AND used_at IS NULL)`,
-			now.UnixMicro(), clientID, token[:])
+		var grantID int64
+		err := tx.QueryRowContext(ctx, `
+			SELECT g.id
+			FROM oauth_refresh_tokens t
+			JOIN oauth_grants g ON g.id = t.grant_id
+			WHERE t.hash = ? AND t.expires_at > ? AND t.used_at IS NULL AND g.client_id = ? AND g.revoked_at IS NULL`,
+			token[:], now.UnixMicro(), clientID).Scan(&grantID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			err = tellEnded(ctx, tx, oauth.CauseApplication, now, endsGrant, grantID)
+		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `UPDATE oauth_grants SET revoked_at = ? WHERE id = ?`, now.UnixMicro(), grantID)
+		}
 		return err
 	})
 	return refused("revoke token", err)

@@ -328,7 +328,7 @@ func switches() map[string]func(*testing.T, *bench) {
 			}, tally)
 			b.status(c, oauth.Off)
 			b.noAccess(f.Access, f.Now)
-			by, err := b.OffBy(t.Context(), c.ID)
+			by, _, err := b.OffBy(t.Context(), c.ID, noon())
 			require.NoError(t, err)
 			equal(t, oauth.Ruling{
 				ID: by.ID, ClientID: c.ID, At: noon().Add(20 * time.Minute), Verdict: oauth.VerdictSwitchOff, Actor: oauth.ByPolicy,
@@ -441,7 +441,7 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.Equal(t, oauth.SwitchedOff, tally.Outcome)
 			b.access(f.Access, noon())
 			b.noAccess(f.Access, f.AccessExpiresAt)
-			by, err := b.OffBy(t.Context(), c.ID)
+			by, _, err := b.OffBy(t.Context(), c.ID, noon())
 			require.NoError(t, err)
 			require.Equal(t, oauth.LeverDrain, by.Lever)
 			_, tally = b.asks(c, noon(), m)
@@ -543,7 +543,7 @@ func switches() map[string]func(*testing.T, *bench) {
 				got := b.history(c)[i]
 				require.Equal(t, want, oauth.Ruling{Used: got.Used, Inherited: got.Inherited})
 			}
-			by, err := b.OffBy(t.Context(), c.ID)
+			by, _, err := b.OffBy(t.Context(), c.ID, noon())
 			require.NoError(t, err)
 			require.Equal(t, 3, by.Inherited)
 			b.reactivates(c, noon().Add(59*time.Second))
@@ -657,7 +657,7 @@ func episodes() map[string]func(*testing.T, *bench) {
 			b.reactivates(c, noon())
 			b.status(c, oauth.Active)
 			b.standings(c, noon(), 0, 0)
-			_, err := b.OffBy(t.Context(), c.ID)
+			_, _, err := b.OffBy(t.Context(), c.ID, noon())
 			require.ErrorIs(t, err, oauth.ErrNotFound)
 			for i := range 4 {
 				_, tally := b.asks(c, noon().Add(-time.Minute*time.Duration(i%2)), meter())
@@ -703,7 +703,7 @@ func interventions() map[string]func(*testing.T, *bench) {
 				f := b.issueTo(c, noon())
 				require.True(t, off(b, intervenes(c, "", noon())))
 				b.status(c, oauth.Off)
-				got, err := b.OffBy(t.Context(), c.ID)
+				got, _, err := b.OffBy(t.Context(), c.ID, noon())
 				require.NoError(t, err)
 				equal(t, oauth.Ruling{
 					ID: got.ID, ClientID: c.ID, At: noon(), Verdict: oauth.VerdictSwitchOff, Actor: oauth.ByOperator,
@@ -764,17 +764,73 @@ func interventions() map[string]func(*testing.T, *bench) {
 			b.wastes(c, 5, noon())
 			b.asks(c, noon(), meter())
 			require.False(t, off(b, by(intervenes(c, "alert", noon()), oauth.ByAlert)))
-			got, err := b.OffBy(t.Context(), c.ID)
+			got, _, err := b.OffBy(t.Context(), c.ID, noon())
 			require.NoError(t, err)
 			require.Equal(t, oauth.ByPolicy, got.Actor)
 			require.True(t, off(b, intervenes(c, "", noon())))
-			got, err = b.OffBy(t.Context(), c.ID)
+			got, _, err = b.OffBy(t.Context(), c.ID, noon())
 			require.NoError(t, err)
 			require.Equal(t, oauth.ByOperator, got.Actor)
 			history := b.history(c)
 			require.Len(t, history, 5)
 			require.False(t, history[3].Effective)
 			require.True(t, history[4].Effective)
+		},
+		"that ask for what is so already do nothing": func(t *testing.T, b *bench) {
+			for _, actor := range []oauth.Actor{oauth.ByOperator, oauth.ByAlert} {
+				c := b.client()
+				asked := by(intervenes(c, "", noon()), actor)
+				require.True(t, off(b, asked))
+				asked.Now = noon().Add(time.Minute)
+				require.False(t, off(b, asked))
+				require.Len(t, b.history(c), 1, "no second entry")
+				keyed := asked
+				keyed.Key = "alert 2"
+				require.False(t, off(b, keyed))
+				require.Len(t, b.history(c), 2, "the key is kept: what is asked under it again is a repeat")
+				require.True(t, on(b, intervenes(c, "", noon())))
+				require.False(t, off(b, keyed))
+				require.True(t, off(b, asked))
+				for _, other := range []func(*oauth.Intervention){
+					func(i *oauth.Intervention) { i.Reason = "because of something else" },
+					func(i *oauth.Intervention) { i.Lever = oauth.LeverDrain },
+				} {
+					other(&asked)
+					require.Equal(t, actor == oauth.ByOperator, off(b, asked), "an operator's other reason, or lever, prevails")
+				}
+			}
+		},
+		"are in the record of changes of the owner, who reads who it was": func(t *testing.T, b *bench) {
+			c := b.client()
+			b.wastes(c, 5, noon())
+			b.asks(c, noon(), meter())
+			b.asks(c, noon(), meter())
+			own := by(intervenes(c, "", noon().Add(time.Minute)), oauth.ByOwner)
+			own.OwnMax, own.OwnWindow, own.Address = 1, time.Hour, "192.0.2.7"
+			require.True(t, on(b, own))
+			require.False(t, on(b, own))
+			require.True(t, off(b, by(intervenes(c, "", noon()), oauth.ByAlert)))
+			_, err := b.Reactivate(t.Context(), own)
+			require.ErrorIs(t, err, oauth.ErrOperatorOnly)
+			require.False(t, off(b, by(intervenes(c, "alert", noon()), oauth.ByAlert)))
+			require.True(t, off(b, intervenes(c, "", noon())))
+			require.True(t, on(b, intervenes(c, "", noon())))
+			changes, err := b.Changes(t.Context(), c.OwnerID, 0, 100)
+			require.NoError(t, err)
+			changed := func(a oauth.Action, at time.Time) oauth.Change {
+				return oauth.Change{UserID: c.OwnerID, Action: a, ClientID: c.ID, ClientName: c.Name, At: at}
+			}
+			reactivated := changed("application.on.owner", noon().Add(time.Minute))
+			reactivated.ActorID, reactivated.Address = c.OwnerID, "192.0.2.7"
+			want := []oauth.Change{
+				changed("application.on.operator", noon()), changed("application.off.operator", noon()),
+				changed("application.off.alert", noon()), reactivated, changed("application.off.policy", noon()),
+			}
+			require.Len(t, changes, len(want))
+			for i := range want {
+				want[i].ID = changes[i].ID
+			}
+			equal(t, want, changes)
 		},
 		"need an application in use": func(t *testing.T, b *bench) {
 			pending := b.newCommercial()
@@ -789,7 +845,7 @@ func interventions() map[string]func(*testing.T, *bench) {
 			for _, c := range []oauth.Client{deleted, {ID: "unknown"}} {
 				_, err := b.Reactivate(t.Context(), intervenes(c, "", noon()))
 				require.ErrorIs(t, err, oauth.ErrNotFound)
-				_, err = b.OffBy(t.Context(), c.ID)
+				_, _, err = b.OffBy(t.Context(), c.ID, noon())
 				require.ErrorIs(t, err, oauth.ErrNotFound)
 			}
 			require.Empty(t, b.history(pending))
@@ -814,12 +870,14 @@ func interventions() map[string]func(*testing.T, *bench) {
 			require.True(t, on(b, own(gone, noon())))
 			b.deletes(gone)
 			c := b.another(gone)
+			day := 24 * time.Hour
 			for of, want := range map[string]int{elder.ID: 0, c.ID: 1} {
-				n, err := b.OwnReactivations(t.Context(), of, noon().Add(-time.Hour))
+				require.True(t, off(b, by(intervenes(oauth.Client{ID: of}, "", noon()), oauth.ByAlert)))
+				_, n, err := b.OffBy(t.Context(), of, noon().Add(-time.Hour))
 				require.NoError(t, err)
 				require.Equal(t, want, n)
+				require.True(t, on(b, intervenes(oauth.Client{ID: of}, "", noon())))
 			}
-			day := 24 * time.Hour
 			trips(c, noon().Add(5*day))
 			require.True(t, on(b, own(c, noon().Add(5*day))), "one before, with an application that is gone")
 			require.False(t, on(b, own(c, noon().Add(5*day))))
@@ -917,7 +975,7 @@ func condensations() map[string]func(*testing.T, *bench) {
 			b.wastes(c, 5, noon())
 			b.asks(c, noon(), meter())
 			require.Equal(t, 2, condense(b, long, noon().Add(time.Second), 10), "the notice and the warning")
-			_, err := b.OffBy(t.Context(), c.ID)
+			_, _, err := b.OffBy(t.Context(), c.ID, noon())
 			require.NoError(t, err)
 			b.reactivates(c, noon())
 			require.Equal(t, 2, condense(b, long, noon().Add(time.Second), 10))

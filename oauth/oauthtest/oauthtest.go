@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t testing.TB) oauth.Store) {
 		{"Interventions", interventions()},
 		{"Notices", notices()},
 		{"Links", links()},
+		{"ConnectionEvents", connectionEvents()},
 		{"Condense", condensations()},
 		{"Disabled", disablings()},
 		{"Context", contexts()},
@@ -413,7 +414,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 					_, err := b.Reactivate(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
 					return err
 				},
-				"OffBy":     func() error { _, err := b.OffBy(ctx, f.ClientID); return err },
+				"OffBy":     func() error { _, _, err := b.OffBy(ctx, f.ClientID, noon()); return err },
 				"Verdicts":  func() error { _, err := b.Verdicts(ctx, f.ClientID, 0, 1); return err },
 				"SetLimits": func() error { return b.SetLimits(ctx, f.ClientID, &oauth.Limits{Hour: 1}) },
 				"LimitsOf":  func() error { _, err := b.LimitsOf(ctx, f.ClientID); return err },

@@ -78,6 +78,11 @@ const (
 	alertUnauthorized = "unauthorized" // of a request
 )
 
+// alertResults are all of them.
+func alertResults() []string {
+	return []string{alertSwitched, alertUnchanged, alertResolved, alertNonsense, alertFailed, alertUnauthorized}
+}
+
 func (h alertReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost {

@@ -43,7 +43,7 @@ type App struct {
 	record   *Record
 	senders  senders
 	mails    *template.Template
-	ears     []chan struct{} // of the tellers
+	bell     bell // which wakes the tellers
 	limits   *limits
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	now := clock(o.Now)
-	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2), ears: newEars()}
+	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2), bell: newBell(authorizationObserver{m, o.Logger})}
 	a.phase.Store(starting)
 	if a.senders, err = newSenders(cfg, now); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	}
 	a.onStop(a.limits.close)
 	a.record, err = openRecord(ctx, cfg, recordOptions{
-		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: bell{authorizationObserver{m, o.Logger}, a.ears}, devices: m, commits: m.Committed},
+		issuer: cfg.Issuer(a.HTTPAddr()), tell: observers{oauth: a.bell, devices: m, commits: m.Committed},
 		limits: a.limits, now: now, log: o.Logger,
 	})
 	if err != nil {
@@ -129,6 +129,7 @@ func newMetrics(o Options, series int) (*metrics.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.Start(counted())
 	return m, errors.Join(
 		m.Build(o.Version),
 		o.Registry.Register(collectors.NewGoCollector()),

@@ -42,9 +42,10 @@ type letter struct {
 	First, At                   string
 	Reason                      string
 	Drain                       bool
-	Operator                    bool // has switched it off
-	Decides                     bool // an operator does, on whether it is reactivated
-	Active                      bool // it is not off any more
+	Operator                    bool   // has switched it off
+	Decides                     bool   // an operator does, on whether it is reactivated
+	Active                      bool   // it is not off any more
+	Contact                     string // of the operator; may be empty
 	Link                        string
 }
 
@@ -84,6 +85,7 @@ func (p *post) wayBack(ctx context.Context, r oauth.Ruling, l *letter) error {
 		return err
 	}
 	if l.Decides = way.Left == 0; l.Decides {
+		l.Contact = p.service.OperatorContact()
 		return nil
 	}
 	secret, err := p.service.NewLink(ctx, r)

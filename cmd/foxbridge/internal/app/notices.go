@@ -39,6 +39,9 @@ const (
 	noticeVain   = "vain"     // there is nobody to be told, or nothing that concerns them
 )
 
+// noticeResults are all of them.
+func noticeResults() []string { return []string{noticeTold, noticeFailed, noticeGiven, noticeVain} }
+
 // errVain says that there is nobody to be told.
 var errVain = errors.New("nobody is to be told")
 
@@ -78,7 +81,8 @@ func newSenders(cfg config.Config, now func() time.Time) (s senders, err error) 
 // bell is an observer that wakes the tellers when something was ruled. It never blocks.
 type bell struct {
 	oauth.Observer
-	ears []chan struct{}
+	ears        []chan struct{}
+	connections chan struct{}
 }
 
 // Judged tells the observer behind it, and wakes the tellers.
@@ -93,29 +97,43 @@ func (b bell) Switched(clientID string, off bool, by string) {
 	b.ring()
 }
 
+// ConnectionsChanged wakes who writes the histories alone.
+func (b bell) ConnectionsChanged(clientID string) {
+	b.Observer.ConnectionsChanged(clientID)
+	wake(b.connections)
+}
+
 func (b bell) ring() {
 	for _, ear := range b.ears {
-		select {
-		case ear <- struct{}{}:
-		default: // it is awake
-		}
+		wake(ear)
 	}
 }
 
-func newEars() []chan struct{} {
-	return []chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}
+func wake(ear chan<- struct{}) {
+	select {
+	case ear <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// newBell gives a bell that three tellers hear: those of mail, of the webhook and of the
+// histories.
+func newBell(o oauth.Observer) bell {
+	ear := func() chan struct{} { return make(chan struct{}, 1) }
+	return bell{Observer: o, ears: []chan struct{}{ear(), ear(), ear()}, connections: ear()}
 }
 
 // startNotices tells of rulings on the channels that are configured.
 func (a *App) startNotices(context.Context) error {
 	if a.senders.mail != nil {
 		post := &post{service: a.record.OAuth, mailer: a.senders.mail, texts: a.mails}
-		a.startTeller(a.ears[0], teller{channel: oauth.ChannelMail, send: post.send})
+		a.startTeller(a.bell.ears[0], teller{channel: oauth.ChannelMail, send: post.send})
 	}
 	if a.senders.webhook != nil {
 		hook := &hook{service: a.record.OAuth, webhook: a.senders.webhook}
-		a.startTeller(a.ears[1], teller{channel: oauth.ChannelWebhook, send: hook.send})
+		a.startTeller(a.bell.ears[1], teller{channel: oauth.ChannelWebhook, send: hook.send})
 	}
+	a.startHistories()
 	return nil
 }
 

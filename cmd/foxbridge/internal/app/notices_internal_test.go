@@ -49,7 +49,7 @@ func newRuled(t testing.TB, store oauth.Store, mode oauth.Mode) *ruledRecord {
 	require.NoError(t, err)
 	r.service, err = oauth.New(oauth.Options{
 		Store: store, Passwords: passwords, Now: r.Now, Issuer: "https://foxbridge.example",
-		Mode: mode, Limits: &oauth.Limits{Hour: 4, Day: 10},
+		Mode: mode, Limits: &oauth.Limits{Hour: 4, Day: 10}, OperatorContact: "help@foxbridge.example",
 	})
 	require.NoError(t, err)
 	_, err = r.service.AddUser(t.Context(), ownerEmail, "Zoé", ownerPassword)
@@ -289,7 +289,8 @@ func TestAMailTellsWhoDecides(t *testing.T) {
 	require.NoError(t, err)
 	mail.pass(t.Context())
 	text = box.Letters()[1].Text
-	require.Contains(t, text, "Only an operator can reactivate it.")
+	require.Contains(t, text, "Only an operator can reactivate it. Write to help@foxbridge.example and say what you have changed. Its page says how to ask:")
+	require.Contains(t, text, "Seul un opérateur peut la réactiver. Écrivez à help@foxbridge.example et dites ce que vous avez changé. Sa page dit comment")
 	require.NotContains(t, text, "?link=")
 
 	_, err = r.service.SwitchOff(t.Context(), r.client.ID, oauth.ByOperator, "", "abuse again")
@@ -371,15 +372,15 @@ func TestATellerWakesAndFinishesWhatItIsAt(t *testing.T) {
 		<-goOn
 		return nil
 	})
-	ears := newEars()
+	rung := newBell(silent{})
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		busy.run(t.Context(), quit, ears[0])
+		busy.run(t.Context(), quit, rung.ears[0])
 	}()
 	r.asks(6)
-	bell{Observer: silent{}, ears: ears}.Judged(r.client.ID, "notice", "policy")
-	bell{Observer: silent{}, ears: ears}.Judged(r.client.ID, "warning", "policy") // nobody waits for it to be heard
+	rung.Judged(r.client.ID, "notice", "policy")
+	rung.Judged(r.client.ID, "warning", "policy") // nobody waits for it to be heard
 	<-began
 	close(quit)
 	close(goOn)

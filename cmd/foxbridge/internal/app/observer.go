@@ -26,6 +26,9 @@ func (o authorizationObserver) Judged(clientID, verdict, rule string) {
 		slog.String("client_id", clientID), slog.String("verdict", verdict), slog.String("rule", rule))
 }
 
+// ConnectionsChanged implements oauth.Observer. The histories of the homes tell of it.
+func (authorizationObserver) ConnectionsChanged(string) {}
+
 // Switched implements oauth.Observer.
 func (o authorizationObserver) Switched(clientID string, off bool, by string) {
 	o.Metrics.Switched(off, by)

@@ -108,7 +108,7 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	}
 	authorization, err := oauth.New(oauth.Options{
 		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
-		Issuer: o.issuer, Scopes: devices.Scopes(), SealKey: o.sealKey,
+		Issuer: o.issuer, OperatorContact: cfg.OperatorContact, Scopes: devices.Scopes(), SealKey: o.sealKey,
 		Mode: oauth.Mode(cfg.IssuanceMode), Lever: oauth.Lever(cfg.IssuanceLever),
 		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay},
 	})

@@ -42,7 +42,16 @@ func (a *App) sweepOnce(ctx context.Context) {
 
 // logSweep says that a sweep failed, unless it was the process that ended it.
 func logSweep(ctx context.Context, log *slog.Logger, message string, err error) {
+	logUnlessEnded(ctx, log, slog.LevelError, message, err)
+}
+
+// logLater is logSweep of what is done again so soon that nothing is amiss yet.
+func logLater(ctx context.Context, log *slog.Logger, message string, err error) {
+	logUnlessEnded(ctx, log, slog.LevelWarn, message, err)
+}
+
+func logUnlessEnded(ctx context.Context, log *slog.Logger, level slog.Level, message string, err error) {
 	if context.Cause(ctx) != context.Canceled { //nolint:errorlint // the cause is that very value
-		log.ErrorContext(ctx, message, "err", err)
+		log.Log(ctx, level, message, "err", err)
 	}
 }

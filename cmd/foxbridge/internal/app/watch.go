@@ -66,7 +66,7 @@ func (a *App) cutOff(ctx context.Context, known map[devices.Replacement]bool) ma
 	defer cancel()
 	replaced, err := a.record.Devices.Replaced(ctx, cutWithin)
 	if err != nil {
-		logSweep(ctx, a.log, "replaced secrets of units not found", err)
+		logLater(ctx, a.log, "replaced secrets of units could not be listed, later again", err)
 		return known
 	}
 	now := make(map[devices.Replacement]bool, len(replaced))

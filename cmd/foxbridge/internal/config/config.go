@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -71,6 +72,8 @@ type Config struct {
 	IssuanceDay    int    `key:"issuance-day" default:"100" min:"0" max:"1000000" doc:"The same for a rolling day."`
 	IssuanceSeries int    `key:"issuance-series" default:"200" min:"1" max:"10000" doc:"How many applications, the busiest ones, have series of their own in the metrics of issued tokens; the rest are summed as client_id other."`
 	AlertToken     string `key:"alert-token" default:"" format:"bearer" secret:"true" doc:"What Alertmanager's webhook has to show as its bearer token at /alerts on the operator's listener, where an alert switches an application off or on: 16 to 200 letters, digits and -._~+/. Empty means that there is no such path."`
+
+	OperatorContact string `key:"operator-contact" default:"" format:"contact" doc:"Where the owners of applications reach the operator when it is the operator who decides whether an application that is switched off comes back: an e-mail address, or the https URL of a page. The application's page, the mails and the refusals name it. Empty means that they name none."`
 
 	SMTPURL       string `key:"smtp-url" secret:"true" doc:"Mail server by which owners are told when their applications waste tokens: smtps://USER:PASSWORD@HOST:465, or smtp://USER:PASSWORD@HOST:587 with STARTTLS, without which nothing is sent; this machine's own server, such as smtp://127.0.0.1:25, is spoken to in the clear. Empty means that no mail is sent."`
 	MailFrom      string `key:"mail-from" default:"" doc:"Sender of these mails, such as Foxbridge <cloud@example.org>. Required with smtp-url."`
@@ -231,6 +234,8 @@ func checkFormat(format string, v reflect.Value) error {
 		if s := v.String(); s != "" && !regexp.MustCompile(`^[A-Za-z0-9._~+/-]{16,200}=*$`).MatchString(s) {
 			return errors.New("the value is not 16 to 200 letters, digits and -._~+/")
 		}
+	case "contact":
+		return checkContact(v.String())
 	case "public-url":
 		return checkPublicURL(v.String())
 	case "seal-key":
@@ -266,6 +271,23 @@ func checkPublicURL(s string) error {
 	default:
 		return fmt.Errorf("%q is neither https nor http", s)
 	}
+}
+
+// checkContact takes an e-mail address or an https URL that can stand in an
+// error_description of RFC 6749. Empty is none.
+func checkContact(s string) error {
+	if s == "" {
+		return nil
+	}
+	plain := len(s) <= 200 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"\<>`, r) })
+	address, err := mail.ParseAddress(s)
+	isMail := err == nil && address.Address == s
+	u, err := url.Parse(s)
+	isPage := err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil
+	if !plain || !isMail && !isPage {
+		return fmt.Errorf("%q is neither an e-mail address nor an https URL, of at most 200 ASCII characters", s)
+	}
+	return nil
 }
 
 func isLoopback(host string) bool {

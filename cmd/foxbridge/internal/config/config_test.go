@@ -112,6 +112,16 @@ func TestFlagsOwnDefaultStandsBelowTheFile(t *testing.T) {
 	require.Nil(t, flags.Lookup("operator"), "only the flags asked for are defined")
 }
 
+func TestContactsOfTheOperator(t *testing.T) {
+	t.Parallel()
+	for _, contact := range []string{"", "help@example.org", "https://example.org/help?from=foxbridge"} {
+		c, err := load(t, source{args: []string{"--operator-contact=" + contact}})
+		require.NoError(t, err)
+		require.NoError(t, c.Validate())
+		require.Equal(t, contact, c.OperatorContact)
+	}
+}
+
 func TestSwitches(t *testing.T) {
 	t.Parallel()
 	c, err := load(t, source{args: []string{"--pprof", "--command-get=false"}})
@@ -155,6 +165,9 @@ func TestRefusalsNameTheKeyAsItWasWritten(t *testing.T) {
 		"wait too long":                    {source{args: []string{"--command-wait=9001ms"}}, "--command-wait"},
 		"lane too shallow":                 {source{args: []string{"--lane-depth=0"}}, "--lane-depth"},
 		"no series":                        {source{args: []string{"--issuance-series=0"}}, "--issuance-series: 0 is not within 1 to 10000"},
+		"contact that is no address":       {source{args: []string{"--operator-contact=the operator"}}, "--operator-contact: \"the operator\" is neither an e-mail address nor an https URL"},
+		"contact with a name":              {source{args: []string{"--operator-contact=Ann <ann@example.org>"}}, "--operator-contact"},
+		"contact in the clear":             {source{args: []string{"--operator-contact=http://example.org/help"}}, "--operator-contact"},
 		"short alert token":                {source{env: []string{"FOXBRIDGE_ALERT_TOKEN=fifteen-letters"}}, "FOXBRIDGE_ALERT_TOKEN: the value is not 16 to 200 letters"},
 		"alert token with a space":         {source{env: []string{"FOXBRIDGE_ALERT_TOKEN=sixteen or more letters"}}, "FOXBRIDGE_ALERT_TOKEN: the value is not 16 to 200 letters"},
 		"queue negative":                   {source{args: []string{"--password-queue=-1"}}, "--password-queue"},

@@ -161,8 +161,9 @@ func readLimits(field string, n *yaml.Node) (l oauth.Limits, err error) {
 		return oauth.Limits{}, at(n, field+".hour", "is missing; 0 is no limit")
 	case !given[dayField]:
 		return oauth.Limits{}, at(n, field+".day", "is missing; 0 is no limit")
-	case l.Day != 0 && l.Day < l.Hour:
-		return oauth.Limits{}, at(n, field+".day", fmt.Sprintf("%d is less than the %d of an hour", l.Day, l.Hour))
+	}
+	if wrong, is := errors.AsType[*oauth.FieldError](l.Check()); is {
+		return oauth.Limits{}, at(n, field+"."+wrong.Field, wrong.Problem)
 	}
 	return l, nil
 }
