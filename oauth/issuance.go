@@ -4,7 +4,9 @@ import "time"
 
 // Spare is how much of its life an access token may have left when the same
 // application asks for another one for the same person: with more, the new one is
-// wasteful. So a first token, a renewal of one that has expired and a renewal within
+// wasteful. It is that also if the application has given the older one back, by a
+// revocation of its own or by the reuse of what was spent; not if the person or an
+// operator has ended it. So a first token, a renewal of one that has expired and a renewal within
 // Spare of the end never is.
 const Spare = 5 * time.Minute
 
@@ -231,14 +233,17 @@ type Ruling struct {
 	At       time.Time
 	Verdict  Verdict
 	Actor    Actor
-	Key      string    // of whoever asked, by which a repeat is known; empty if none
-	Reason   string    // in the words of whoever asked; empty of the policy
-	Rule     Rule      // of the policy; else empty
-	Used     int       // of the Rule, with the token on which the verdict fell
-	Allowed  int       // of the Rule
-	First    time.Time // minute of the first of those that are used; zero without a Rule
-	Grant    string    // grant type of the token on which the policy's verdict fell
-	Lever    Lever     // of a switching off
+	Key      string // of whoever asked, by which a repeat is known; empty if none
+	Reason   string // in the words of whoever asked; empty of the policy
+	Rule     Rule   // of the policy; else empty
+	Used     int    // of the Rule, with the token on which the verdict fell
+	// Inherited are those of Used that were issued to applications of the owner that were
+	// deleted before this one was registered.
+	Inherited int
+	Allowed   int       // of the Rule
+	First     time.Time // minute of the first of those that are used; zero without a Rule
+	Grant     string    // grant type of the token on which the policy's verdict fell
+	Lever     Lever     // of a switching off
 	// Effective is false of what changed nothing: somebody switched off what was off.
 	Effective bool
 }
@@ -251,8 +256,9 @@ type Intervention struct {
 	Reason   string
 	Lever    Lever // of a switching off
 	Now      time.Time
-	// OwnMax is how many reactivations an owner may make within OwnWindow. It counts
-	// those of the owner's deleted applications as well, and only for the Actor ByOwner.
+	// OwnMax is how many reactivations an owner may make within OwnWindow. It counts those
+	// of the owner's applications as well that were deleted before this one was
+	// registered, and only for the Actor ByOwner.
 	OwnMax    int
 	OwnWindow time.Duration
 	Address   string // of the owner, for the record of changes; else empty
@@ -284,12 +290,16 @@ type IssuanceMinute struct {
 	ClientID string
 	Kind     Kind
 	OwnerID  int64
-	Minute   int64  // see Minute
-	Grant    string // grant_type
-	Outcome  string // BookedIssued, BookedShadow or BookedOff
-	Tokens   int
-	Wasteful int // of these
-	Forgiven int // of the wasteful ones: they do not count any more
+	// Deletions of the owner's applications are numbered from 1 on. Succeeds is how many
+	// there were when this one was registered, Deletion its own; 0 if it is not deleted.
+	// What one has wasted counts for those that succeed its Deletion.
+	Succeeds, Deletion int
+	Minute             int64  // see Minute
+	Grant              string // grant_type
+	Outcome            string // BookedIssued, BookedShadow or BookedOff
+	Tokens             int
+	Wasteful           int // of these
+	Forgiven           int // of the wasteful ones: they do not count any more
 }
 
 // Issuances are what an application was issued from At on, for as long as was asked.

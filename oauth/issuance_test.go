@@ -2,7 +2,6 @@ package oauth_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -59,6 +58,65 @@ func TestAScriptThatKeepsNoTokenIsSwitchedOffOnThe22ndRequest(t *testing.T) {
 	require.Equal(t, refusal.Explanation, again.Explanation)
 	_, err = s.OwnToken(t.Context(), s.alice, s.aliceClient.ID, alicePassword, home())
 	require.NotNil(t, refused(t, err, oauth.CodeUnauthorizedClient).Explanation)
+}
+
+// What an application gives back it holds on: it gets no more tokens than one that
+// throws them away.
+func TestAScriptThatRevokesItsTokensIsSwitchedOffOnThe22ndRequestToo(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, judged)
+	for i := range 21 {
+		tokens, err := s.Token(t.Context(), s.signIn())
+		require.NoError(t, err)
+		token := tokens.RefreshToken
+		if i%2 == 1 {
+			token = tokens.AccessToken
+		}
+		require.NoError(t, s.Revoke(t.Context(), oauth.ClientRequest{ClientID: s.aliceClient.ID, ClientSecret: s.aliceSecret, Token: token}))
+	}
+	_, err := s.Token(t.Context(), s.signIn())
+	require.Equal(t, 21, refused(t, err, oauth.CodeUnauthorizedClient).Explanation.Used)
+}
+
+// Whoever deletes an application and registers another one goes on where the first one
+// was; what was there beside it does not suffer.
+func TestADeletedApplicationIsHeldAgainstThoseThatSucceedItAlone(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(o *oauth.Options) { o.Limits = &oauth.Limits{Hour: 2, Day: 10} })
+	add := func() func() error {
+		c, secret, err := s.AddClient(t.Context(), aliceEmail, "Script")
+		require.NoError(t, err)
+		request := s.signIn()
+		request.ClientID, request.ClientSecret = c.ID, secret
+		return func() error {
+			_, err := s.Token(t.Context(), request)
+			return err
+		}
+	}
+	bad := func() error {
+		_, err := s.Token(t.Context(), s.signIn())
+		return err
+	}
+	good := add()
+	require.NoError(t, good())
+	for range 3 {
+		require.NoError(t, bad())
+	}
+	require.Nil(t, refused(t, bad(), oauth.CodeUnauthorizedClient).Err)
+	require.NoError(t, s.DeleteClient(t.Context(), s.aliceClient.ID))
+	for range 2 {
+		require.NoError(t, good())
+	}
+	heir := add()
+	require.NoError(t, heir(), "a first token")
+	refusal := refused(t, heir(), oauth.CodeUnauthorizedClient)
+	require.Equal(t, [3]int{3, 2, 2}, [3]int{refusal.Explanation.Used, refusal.Explanation.Inherited, refusal.Explanation.Allowed})
+	require.Contains(t, refusal.Description, "it and deleted applications of its owner asked for 3 wasteful access tokens within one hour")
+	require.Contains(t, refusal.Description, "2 of these were issued to applications that were deleted before this one was registered.")
+	require.Regexp(t, `^[ !#-\[\]-~]+$`, refusal.Description, "RFC 6749 section 5.2 allows no more")
+	refusal = refused(t, good(), oauth.CodeUnauthorizedClient)
+	require.Zero(t, refusal.Explanation.Inherited)
+	require.NotContains(t, refusal.Description, "deleted")
 }
 
 // resetOf is when the first of used tokens, one a minute until now, leaves the window.
@@ -296,7 +354,6 @@ type bridges struct {
 	services  []*oauth.Service
 	open      func() (oauth.Store, func() error)
 	closes    []func() error
-	exec      func(query string, args ...any) error
 	sessions  func(t testing.TB) []int // process numbers of the server's, if there is one
 }
 
@@ -370,17 +427,10 @@ func onSQLite(t testing.TB, n int, options func(*oauth.Options)) *bridges {
 	require.NoError(t, migrations.Apply(t.Context(), db, migrations.SQLite))
 	require.NoError(t, db.Close())
 	b := &bridges{options: options, sessions: func(testing.TB) []int { return nil }}
-	var current *groupcommit.SQLite
 	b.open = func() (oauth.Store, func() error) {
-		current, err = groupcommit.OpenSQLite(context.Background(), path, nil)
+		db, err := groupcommit.OpenSQLite(context.Background(), path, nil)
 		require.NoError(t, err)
-		return oauthsqlite.New(current), current.Close
-	}
-	b.exec = func(query string, args ...any) error {
-		return current.Write(context.Background(), "test", func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, query, args...)
-			return err
-		})
+		return oauthsqlite.New(db), db.Close
 	}
 	b.start(t, n)
 	return b
@@ -397,10 +447,6 @@ func onPostgres(t testing.TB, options func(*oauth.Options)) *bridges {
 		require.NoError(t, err)
 		return oauthpgx.New(db), db.Close
 	}
-	b.exec = func(query string, args ...any) error {
-		_, err := db.Read().Exec(context.Background(), query, args...)
-		return err
-	}
 	b.sessions = func(t testing.TB) []int {
 		rows, _ := db.Read().Query(context.Background(), `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'`)
 		pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
@@ -413,7 +459,8 @@ func onPostgres(t testing.TB, options func(*oauth.Options)) *bridges {
 
 // The switching off falls on exactly the token that a naive counter names, which keeps
 // every timestamp and knows nothing of minutes in tables: through random requests
-// over simulated days, restarts, two bridges, and a clock that goes back.
+// over simulated days, tokens that the application gives back or the person ends,
+// applications deleted and made anew, restarts, two bridges, and a clock that goes back.
 func TestTheSwitchFallsOnTheTokenThatANaiveCounterNames(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(testing.TB) *bridges{
@@ -430,7 +477,8 @@ func TestTheSwitchFallsOnTheTokenThatANaiveCounterNames(t *testing.T) {
 				w.run()
 			})
 			t.Logf("what happened: %v", seen)
-			for _, what := range []string{"issued", "wasteful", "switched off", "off already", "restart", "reactivation", "deletion", "back in time", "replay"} {
+			for _, what := range []string{"issued", "wasteful", "switched off", "off already", "restart", "reactivation", "deletion", "back in time", "replay",
+				"access given back", "grant given back", "reuse", "ended by the person", "ended with the password", "inherited"} {
 				require.Positive(t, seen[what], what)
 			}
 		})
@@ -462,7 +510,8 @@ type script struct {
 	limits      oauth.Limits
 	off         bool
 	deleted     bool
-	reactivated int64 // minute
+	reactivated int64     // minute
+	before      []*script // the owner's that were deleted when it was registered
 	wasted      []*waste
 	tokens      int
 	refusals    int
@@ -489,11 +538,18 @@ type held struct {
 	user    int64
 	access  string
 	refresh string
-	spent   bool
+	spent   time.Time // zero: it is not
 	expires time.Time
-	family  *bool // whether it is revoked
-	ended   bool  // the access token was revoked alone
+	family  *family
 }
+
+// family is what began with one consent.
+type family struct {
+	back  bool // the application gave it back, or used a spent token of it
+	ended bool // the person has ended it
+}
+
+func (f *family) dead() bool { return f.back || f.ended }
 
 func newWorld(t *rapid.T, b *bridges, run int, seen map[string]int) *world {
 	w := &world{T: t, b: b, seen: seen, ordinal: run * 1_000}
@@ -515,6 +571,11 @@ func (w *world) personal(o *owner) {
 	c, secret, err := w.service().AddClient(context.Background(), o.Email, "Script")
 	require.NoError(w, err)
 	a := &script{Client: c, secret: secret, owner: o, limits: oauth.DefaultLimits()}
+	for _, other := range w.apps {
+		if other.deleted && other.owner == o {
+			a.before = append(a.before, other)
+		}
+	}
 	w.apps = append(w.apps, a)
 	w.limit(a)
 }
@@ -539,7 +600,7 @@ func (w *world) service() *oauth.Service {
 func (w *world) run() {
 	steps := rapid.SampledFrom([]string{
 		"ask", "ask", "ask", "ask", "ask", "ask", "burst", "burst", "wait", "wait", "wait", "back",
-		"revoke", "reactivate", "reactivate", "limit", "delete", "restart",
+		"give back", "give back", "give back", "end", "reactivate", "reactivate", "limit", "delete", "restart",
 	})
 	for _, step := range rapid.SliceOfN(steps, 20, 45).Draw(w.T, "steps") {
 		a := rapid.SampledFrom(w.apps).Draw(w.T, "application")
@@ -550,10 +611,7 @@ func (w *world) run() {
 		case "ask":
 			w.ask(a)
 		case "burst":
-			for range rapid.IntRange(2, 7).Draw(w.T, "times") {
-				w.ask(a)
-				w.pass(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second}).Draw(w.T, "between"))
-			}
+			w.burst(a, 7)
 		case "wait":
 			w.pass(rapid.SampledFrom([]time.Duration{
 				time.Second, 30 * time.Second, time.Minute, 54 * time.Minute, 55 * time.Minute, time.Hour, 5 * time.Hour, 23 * time.Hour, 30 * time.Hour,
@@ -564,8 +622,10 @@ func (w *world) run() {
 				w.pass(-back)
 				w.seen["back in time"]++
 			}
-		case "revoke":
-			w.revoke()
+		case "give back":
+			w.giveBack()
+		case "end":
+			w.end(a)
 		case "reactivate":
 			w.reactivate(a)
 		case "limit":
@@ -587,6 +647,13 @@ func (w *world) pass(d time.Duration) {
 	}
 }
 
+func (w *world) burst(a *script, most int) {
+	for range rapid.IntRange(2, most).Draw(w.T, "times") {
+		w.ask(a)
+		w.pass(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second}).Draw(w.T, "between"))
+	}
+}
+
 // ask asks for a token in one of the ways that the application has, and compares the
 // answer with what the naive counter says.
 func (w *world) ask(a *script) {
@@ -596,7 +663,7 @@ func (w *world) ask(a *script) {
 	request, user, old := w.request(a)
 	now := w.b.clock.Now()
 	wasteful := w.holds(a, user, now)
-	hour, day := w.counts(a, now)
+	hour, day, inherited := w.counts(a, now)
 	tokens, err := w.service().Token(context.Background(), request)
 	over := wasteful && a.Kind == oauth.Personal && (a.limits.Hour > 0 && hour+1 > a.limits.Hour || a.limits.Day > 0 && day+1 > a.limits.Day)
 	if a.off || over {
@@ -613,8 +680,11 @@ func (w *world) ask(a *script) {
 		if e.Rule == oauth.RuleDay {
 			used, allowed = day+1, a.limits.Day
 		}
-		if e.Used != used || e.Allowed != allowed || e.Used <= e.Allowed || !e.Last.Equal(now) {
-			w.Fatalf("explanation %+v, want %d of %d at %s", e, used, allowed, now)
+		if e.Used != used || e.Inherited != inherited[e.Rule] || e.Allowed != allowed || e.Used <= e.Allowed || !e.Last.Equal(now) {
+			w.Fatalf("explanation %+v, want %d (%d inherited) of %d at %s", e, used, inherited[e.Rule], allowed, now)
+		}
+		if e.Inherited > 0 {
+			w.seen["inherited"]++
 		}
 		a.off, a.refusals = true, a.refusals+1
 		w.seen["switched off"]++
@@ -645,7 +715,7 @@ func (w *world) request(a *script) (r oauth.TokenRequest, user int64, old *held)
 	r = oauth.TokenRequest{ClientID: a.ID, ClientSecret: a.secret, Address: home()}
 	var live []*held
 	for _, h := range w.tokens {
-		if h.app == a && !h.spent && !*h.family && h.refresh != "" {
+		if h.app == a && h.spent.IsZero() && !h.family.dead() && h.refresh != "" {
 			live = append(live, h)
 		}
 	}
@@ -687,21 +757,20 @@ func (b *bridges) code(t require.TestingT, clientID string, user int64) string {
 	return back.Query().Get("code")
 }
 
-// holds is the definition of a wasteful token, to the letter.
+// holds is the definition of a wasteful token, to the letter: what the application gave
+// back it holds on, what the person has ended it does not.
 func (w *world) holds(a *script, user int64, now time.Time) bool {
 	return slices.ContainsFunc(w.tokens, func(h *held) bool {
-		return h.app == a && h.user == user && !*h.family && !h.ended && h.expires.Sub(now) > 5*time.Minute
+		return h.app == a && h.user == user && !h.family.ended && h.expires.Sub(now) > 5*time.Minute
 	})
 }
 
 // counts are the wasteful tokens of the rolling hour and day, with those of the
-// owner's deleted applications.
-func (w *world) counts(a *script, now time.Time) (hour, day int) {
+// owner's applications that were deleted before, and how many these are.
+func (w *world) counts(a *script, now time.Time) (hour, day int, inherited map[oauth.Rule]int) {
 	this := now.Unix() / 60
-	for _, other := range w.apps {
-		if other != a && (!other.deleted || other.Kind != oauth.Personal || other.OwnerID != a.OwnerID || a.Kind != oauth.Personal) {
-			continue
-		}
+	inherited = map[oauth.Rule]int{}
+	for _, other := range append([]*script{a}, a.before...) {
 		for _, e := range other.wasted {
 			minute := e.at.Unix() / 60
 			if e.forgiven || other != a && minute <= a.reactivated {
@@ -713,13 +782,19 @@ func (w *world) counts(a *script, now time.Time) (hour, day int) {
 			if minute > this-1440 {
 				day++
 			}
+			if other != a && minute > this-60 {
+				inherited[oauth.RuleHour]++
+			}
+			if other != a && minute > this-1440 {
+				inherited[oauth.RuleDay]++
+			}
 		}
 	}
-	return hour, day
+	return hour, day, inherited
 }
 
 func (w *world) budget(a *script, tokens oauth.Tokens, now time.Time) {
-	hour, day := w.counts(a, now)
+	hour, day, _ := w.counts(a, now)
 	for _, waste := range tokens.Waste {
 		used, quota := hour, a.limits.Hour
 		if waste.Window == 24*time.Hour {
@@ -732,9 +807,9 @@ func (w *world) budget(a *script, tokens oauth.Tokens, now time.Time) {
 }
 
 func (w *world) keep(a *script, user int64, old *held, t oauth.Tokens, now time.Time) {
-	h := &held{app: a, user: user, access: t.AccessToken, refresh: t.RefreshToken, expires: now.Add(oauth.DefaultAccessLifetime), family: new(bool)}
+	h := &held{app: a, user: user, access: t.AccessToken, refresh: t.RefreshToken, expires: now.Add(oauth.DefaultAccessLifetime), family: &family{}}
 	if old != nil {
-		old.spent, h.family = true, old.family
+		old.spent, h.family = now, old.family
 	}
 	w.tokens = append(w.tokens, h)
 }
@@ -747,25 +822,75 @@ func (w *world) repeat(r oauth.TokenRequest, want oauth.Tokens) {
 	w.seen["replay"]++
 }
 
-func (w *world) revoke() {
-	var live []*held
+// giveBack has an application revoke an access token or a grant, or use a spent refresh
+// token, and then, most times, ask for another token at once.
+func (w *world) giveBack() {
+	now := w.b.clock.Now()
+	var live, spent []*held
 	for _, h := range w.tokens {
-		if !*h.family && !h.app.off && !h.app.deleted && h.expires.After(w.b.clock.Now()) {
+		if h.family.dead() || h.app.off || h.app.deleted {
+			continue
+		}
+		if h.expires.After(now) {
 			live = append(live, h)
 		}
+		if !h.spent.IsZero() && now.Sub(h.spent) > oauth.DefaultGrace {
+			spent = append(spent, h)
+		}
 	}
-	if len(live) == 0 {
+	var h *held
+	switch {
+	case len(spent) > 0 && (len(live) == 0 || rapid.IntRange(0, 3).Draw(w.T, "reuse") == 0):
+		h = rapid.SampledFrom(spent).Draw(w.T, "reused")
+		_, err := w.service().Token(context.Background(), oauth.TokenRequest{
+			ClientID: h.app.ID, ClientSecret: h.app.secret, GrantType: oauth.GrantRefresh, RefreshToken: h.refresh, Address: home(),
+		})
+		var refusal *oauth.Error
+		if !errors.As(err, &refusal) || refusal.Code != oauth.CodeInvalidGrant {
+			w.Fatalf("the reuse was answered %v", err)
+		}
+		h.family.back = true
+		w.seen["reuse"]++
+	case len(live) > 0:
+		h = rapid.SampledFrom(live).Draw(w.T, "given back")
+		token := h.access
+		if h.spent.IsZero() && h.refresh != "" && rapid.Bool().Draw(w.T, "family") {
+			token, h.family.back = h.refresh, true
+			w.seen["grant given back"]++
+		} else {
+			w.seen["access given back"]++
+		}
+		require.NoError(w, w.service().Revoke(context.Background(), oauth.ClientRequest{ClientID: h.app.ID, ClientSecret: h.app.secret, Token: token}))
+	default:
 		return
 	}
-	h := rapid.SampledFrom(live).Draw(w.T, "revoked")
-	token := h.access
-	if !h.spent && h.refresh != "" && rapid.Bool().Draw(w.T, "family") {
-		token = h.refresh
-		*h.family = true
-	} else {
-		h.ended = true
+	if rapid.IntRange(0, 3).Draw(w.T, "asks again") > 0 {
+		w.ask(h.app)
 	}
-	require.NoError(w, w.service().Revoke(context.Background(), oauth.ClientRequest{ClientID: h.app.ID, ClientSecret: h.app.secret, Token: token}))
+}
+
+// end has a person end what an application may do for them, or all of them.
+func (w *world) end(a *script) {
+	person := rapid.SampledFrom(w.owners).Draw(w.T, "who ends it")
+	all := rapid.IntRange(0, 3).Draw(w.T, "all") == 0
+	if all {
+		_, err := w.service().SetPassword(context.Background(), person.Email, person.password, true)
+		require.NoError(w, err)
+	} else {
+		_, err := w.service().Disconnect(context.Background(), person.ID, a.ID, home())
+		require.NoError(w, err)
+	}
+	for _, h := range w.tokens {
+		if h.user != person.ID || h.app != a && !all || h.family.dead() {
+			continue
+		}
+		h.family.ended = true
+		if all {
+			w.seen["ended with the password"]++
+		} else {
+			w.seen["ended by the person"]++
+		}
+	}
 }
 
 func (w *world) reactivate(a *script) {
@@ -797,15 +922,23 @@ func (w *world) limit(a *script) {
 	a.limits = l
 }
 
-// delete deletes a personal application; its owner makes another one.
+// delete deletes a personal application; its owner makes another one, sometimes to go on
+// where the first one had to stop.
 func (w *world) delete(a *script) {
 	if a.Kind != oauth.Personal || a.deleted {
 		return
 	}
-	require.NoError(w, w.b.exec(`UPDATE oauth_clients SET status = 'deleted' WHERE id = $1`, a.ID))
+	escapes := rapid.Bool().Draw(w.T, "escapes")
+	if escapes {
+		w.burst(a, 4)
+	}
+	require.NoError(w, w.service().DeleteClient(context.Background(), a.ID))
 	a.deleted = true
 	w.seen["deletion"]++
 	w.personal(a.owner)
+	if escapes {
+		w.burst(w.apps[len(w.apps)-1], 7)
+	}
 }
 
 // audit compares the record of each application with what was issued.

@@ -22,8 +22,9 @@ const (
 // Ledger keeps what was issued to whom, and what was decided about it. Issue, Rotate
 // and Redeem of the Store write it, in the transaction in which they issue: they
 // count the token for its application, and judge a personal one by what it was issued
-// until then. What its owner's deleted personal applications wasted counts for it as
-// well, from the minute after its last reactivation on. What switches an application off
+// until then. What personal applications of its owner that were deleted before it was
+// registered wasted counts for it as well, from the minute after its last reactivation
+// on. What switches an application off
 // or on is an entry of its owner's record of changes as well, in the same transaction.
 type Ledger interface {
 	// SwitchOff switches an Active application off and reports true. If it is off

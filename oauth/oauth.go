@@ -74,16 +74,19 @@ type Error struct {
 // Explanation tells the owner of an application that is switched off why that is so,
 // and what to do.
 type Explanation struct {
-	Actor   Actor
-	At      time.Time     // since when it is off
-	Rule    Rule          // of the policy; else empty
-	Window  time.Duration // of the Rule
-	Used    int           // wasteful tokens in the Window, with the one that was refused
-	Allowed int
-	First   time.Time // minute of the first of them; zero without a Rule
-	Last    time.Time // when the last one was asked for and refused
-	Reason  string    // in the words of whoever switched it off; empty of the policy
-	Advice  string    // what to do instead
+	Actor  Actor
+	At     time.Time     // since when it is off
+	Rule   Rule          // of the policy; else empty
+	Window time.Duration // of the Rule
+	Used   int           // wasteful tokens in the Window, with the one that was refused
+	// Inherited are those of Used that were issued to applications of the owner that were
+	// deleted before this one was registered.
+	Inherited int
+	Allowed   int
+	First     time.Time // minute of the first of them; zero without a Rule
+	Last      time.Time // when the last one was asked for and refused
+	Reason    string    // in the words of whoever switched it off; empty of the policy
+	Advice    string    // what to do instead
 }
 
 // Error gives the code and the reason, and the cause where there is one.

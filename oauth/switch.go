@@ -75,7 +75,7 @@ func (s *Service) explain(way Way) *Explanation {
 	by := way.By
 	e := &Explanation{Actor: by.Actor, At: by.At, Reason: by.Reason}
 	if by.Actor == ByPolicy {
-		e.Rule, e.Window, e.Used, e.Allowed, e.First, e.Last = by.Rule, by.Rule.Window(), by.Used, by.Allowed, by.First, by.At
+		e.Rule, e.Window, e.Used, e.Inherited, e.Allowed, e.First, e.Last = by.Rule, by.Rule.Window(), by.Used, by.Inherited, by.Allowed, by.First, by.At
 		e.Advice = "Keep the access token and use it until the API answers 401; only then ask for a new one with the refresh token. "
 	} else {
 		e.Advice = "The owner sees the reason on the page of the application. "
@@ -107,9 +107,14 @@ func (e *Explanation) sentence() string {
 	if e.Rule == "" {
 		return "The application is switched off, since " + e.At.UTC().Format(time.RFC3339) + ". " + e.Advice
 	}
-	return fmt.Sprintf("The application is switched off: it asked for %d wasteful access tokens within one %s, from %s to %s, where %d are allowed. "+
-		"A token is wasteful while another one of the application and the person has more than 5 minutes left. %s",
-		e.Used, e.Rule, e.First.UTC().Format(time.RFC3339), e.Last.UTC().Truncate(time.Second).Format(time.RFC3339), e.Allowed, e.Advice)
+	asked, inherited := "it", ""
+	if e.Inherited > 0 {
+		asked = "it and deleted applications of its owner"
+		inherited = fmt.Sprintf("%d of these were issued to applications that were deleted before this one was registered. ", e.Inherited)
+	}
+	return fmt.Sprintf("The application is switched off: %s asked for %d wasteful access tokens within one %s, from %s to %s, where %d are allowed. %s"+
+		"A token is wasteful while another one of the application and the person has more than 5 minutes left, even if the application has revoked it. %s",
+		asked, e.Used, e.Rule, e.First.UTC().Format(time.RFC3339), e.Last.UTC().Truncate(time.Second).Format(time.RFC3339), e.Allowed, inherited, e.Advice)
 }
 
 // SwitchOff switches an application off, for good reason: 1 to 500 characters. Under

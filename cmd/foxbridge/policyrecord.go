@@ -88,35 +88,21 @@ func eachClient(ctx context.Context, service *oauth.Service, from int64) iter.Se
 
 // deletedApp is what a personal application had wasted when it was deleted.
 type deletedApp struct {
-	id     string
-	at     time.Time
-	wasted []wasted
+	deletion int // see oauth.IssuanceMinute
+	wasted   []wasted
 }
 
-// deletedApps finds them for each owner. Only what counts for the owner's other
-// applications is kept.
+// deletedApps finds them for each owner.
 func deletedApps(ctx context.Context, service *oauth.Service, from int64) (map[int64][]deletedApp, error) {
 	gone := make(map[int64][]deletedApp)
 	for rows, err := range eachClient(ctx, service, from) {
 		if err != nil {
 			return nil, err
 		}
-		list := wasteOf(rows)
-		if rows[0].Kind != oauth.Personal || len(list) == 0 {
-			continue
+		first, list := rows[0], wasteOf(rows)
+		if first.Kind == oauth.Personal && first.Deletion > 0 && len(list) > 0 {
+			gone[first.OwnerID] = append(gone[first.OwnerID], deletedApp{first.Deletion, list})
 		}
-		client, err := service.ClientByID(ctx, rows[0].ClientID)
-		if err != nil {
-			return nil, err
-		}
-		if client.Status != oauth.Deleted {
-			continue
-		}
-		at, err := deletedAt(ctx, service, client, oauth.StartOf(rows[len(rows)-1].Minute))
-		if err != nil {
-			return nil, err
-		}
-		gone[client.OwnerID] = append(gone[client.OwnerID], deletedApp{client.ID, at, list})
 	}
 	return gone, nil
 }
@@ -130,26 +116,6 @@ func wasteOf(rows []oauth.IssuanceMinute) []wasted {
 		}
 	}
 	return list
-}
-
-// deletedAt finds in the owner's record when an application was deleted, which was after
-// it was last issued something.
-func deletedAt(ctx context.Context, service *oauth.Service, c oauth.Client, last time.Time) (time.Time, error) {
-	for before := int64(0); ; {
-		changes, err := service.Changes(ctx, c.OwnerID, before)
-		if err != nil {
-			return time.Time{}, err
-		}
-		for _, change := range changes {
-			if change.Action == oauth.ActionAppDeleted && change.ClientID == c.ID {
-				return change.At, nil
-			}
-			before = change.ID
-		}
-		if len(changes) == 0 || changes[len(changes)-1].At.Before(last) {
-			return last.Add(time.Minute), nil
-		}
-	}
 }
 
 // storyOf tells of one application, minute by minute, what it was issued and what else
@@ -178,12 +144,8 @@ func storyOf(ctx context.Context, service *oauth.Service, rows []oauth.IssuanceM
 			return nil, err
 		}
 		for _, d := range gone {
-			switch {
-			case d.id == client.ID:
-			case d.at.After(client.CreatedAt):
-				at(oauth.Minute(d.at), func(m *issuanceMinute) { m.Meanwhile = append(m.Meanwhile, d.wasted...) })
-			default:
-				at(oauth.Minute(client.CreatedAt), func(m *issuanceMinute) { m.Before = append(m.Before, d.wasted...) })
+			if d.deletion <= rows[0].Succeeds {
+				at(oauth.Minute(client.CreatedAt), func(m *issuanceMinute) { m.Inherited = append(m.Inherited, d.wasted...) })
 			}
 		}
 	}

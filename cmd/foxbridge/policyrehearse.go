@@ -26,9 +26,9 @@ type issuanceMinute struct {
 	Refused        int   // wasteful ones on which it was switched off: not issued, and in neither number
 	Off            bool  // it was switched off in this minute, by whatever
 	Reactivated    int   // so often in this minute
-	// Deletions of other personal applications of its owner, which wasted this: before all
-	// that it asked for in this minute, and meanwhile.
-	Before, Meanwhile []wasted
+	// What personal applications had wasted that its owner had deleted before it was
+	// registered, which was in this minute.
+	Inherited []wasted
 }
 
 // wasted is how many wasteful tokens an application was issued in a minute.
@@ -122,9 +122,8 @@ func (r *rehearsal) warm(m issuanceMinute) {
 	if m.Reactivated > 0 && !m.Off {
 		r.trial.Reactivate(m.Minute)
 	}
-	r.inherit(m.Before)
+	r.inherit(m.Inherited)
 	r.trial.Warm(m.Minute, m.Wasteful)
-	r.inherit(m.Meanwhile)
 	if m.Reactivated > 0 && m.Off {
 		r.trial.Reactivate(m.Minute)
 	}
@@ -154,18 +153,12 @@ func (r *rehearsal) play(m issuanceMinute) {
 	if !m.Off {
 		reactivate()
 	}
-	r.inherit(m.Before)
+	r.inherit(m.Inherited)
 	for range m.Tokens - m.Wasteful {
 		ask(false)
 	}
-	for n := m.Wasteful + m.Refused; n > 0; n-- {
-		if n == 1 && m.Refused > 0 {
-			r.inherit(m.Meanwhile)
-		}
+	for range m.Wasteful + m.Refused {
 		ask(true)
-	}
-	if m.Refused == 0 {
-		r.inherit(m.Meanwhile)
 	}
 	for again > 0 {
 		reactivate()

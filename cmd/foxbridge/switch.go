@@ -110,24 +110,25 @@ func appLimitsCommand(p process) *cobra.Command {
 
 // ruling is an entry of an application's history as the commands print one.
 type ruling struct {
-	ID      int64         `json:"id"`
-	At      time.Time     `json:"at"`
-	Verdict oauth.Verdict `json:"verdict"`
-	By      oauth.Actor   `json:"by"`
-	Rule    oauth.Rule    `json:"rule,omitempty"` // hour or day; of the policy
-	Count   int           `json:"count,omitempty"`
-	Allowed int           `json:"allowed,omitempty"`
-	First   *time.Time    `json:"first,omitempty"` // minute of the first that counts
-	Grant   string        `json:"grant,omitempty"`
-	Lever   oauth.Lever   `json:"lever,omitempty"`
-	Reason  string        `json:"reason,omitempty"`
-	Key     string        `json:"key,omitempty"`
-	Changed bool          `json:"changed"`
+	ID        int64         `json:"id"`
+	At        time.Time     `json:"at"`
+	Verdict   oauth.Verdict `json:"verdict"`
+	By        oauth.Actor   `json:"by"`
+	Rule      oauth.Rule    `json:"rule,omitempty"` // hour or day; of the policy
+	Count     int           `json:"count,omitempty"`
+	Inherited int           `json:"inherited,omitempty"` // of Count, by deleted applications of the owner
+	Allowed   int           `json:"allowed,omitempty"`
+	First     *time.Time    `json:"first,omitempty"` // minute of the first that counts
+	Grant     string        `json:"grant,omitempty"`
+	Lever     oauth.Lever   `json:"lever,omitempty"`
+	Reason    string        `json:"reason,omitempty"`
+	Key       string        `json:"key,omitempty"`
+	Changed   bool          `json:"changed"`
 }
 
 func rulingOf(r oauth.Ruling) ruling {
 	told := ruling{
-		ID: r.ID, At: r.At, Verdict: r.Verdict, By: r.Actor, Rule: r.Rule, Count: r.Used, Allowed: r.Allowed,
+		ID: r.ID, At: r.At, Verdict: r.Verdict, By: r.Actor, Rule: r.Rule, Count: r.Used, Inherited: r.Inherited, Allowed: r.Allowed,
 		Grant: r.Grant, Lever: r.Lever, Reason: r.Reason, Key: r.Key, Changed: r.Effective,
 	}
 	if !r.First.IsZero() {
@@ -144,7 +145,11 @@ func (r ruling) evidence() string {
 		}
 		return r.Reason
 	}
-	return fmt.Sprintf("%d wasteful tokens of %d in the %s from %s (%s)", r.Count, r.Allowed, r.Rule, r.First.Format(time.RFC3339), r.Grant)
+	inherited := ""
+	if r.Inherited > 0 {
+		inherited = fmt.Sprintf(", %d of them by deleted applications of the owner", r.Inherited)
+	}
+	return fmt.Sprintf("%d wasteful tokens of %d in the %s from %s%s (%s)", r.Count, r.Allowed, r.Rule, r.First.Format(time.RFC3339), inherited, r.Grant)
 }
 
 // historyMax bounds what one command prints.

@@ -89,6 +89,29 @@ func TestTheOwnerSeesWhatWasIssued(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, s.bobAtHome(t).get(s.page()).status)
 }
 
+func TestTheOwnerSeesWhatDeletedApplicationsWasted(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	s.asks(5)
+	require.NoError(t, s.administration.DeleteClient(t.Context(), s.client.ID))
+	var err error
+	s.client, s.secret, err = s.administration.AddClient(t.Context(), email, "Another")
+	require.NoError(t, err)
+	require.NoError(t, s.administration.SetLimits(t.Context(), s.client.ID, &oauth.Limits{Hour: 4, Day: 10}))
+	s.asks(2)
+	b := s.aliceAtHome(t)
+	const inherited = " 4 of these were issued to applications of yours that you deleted before you registered this one."
+	v := b.get(s.page())
+	require.Contains(t, v.text(), "4 are allowed. So it was switched off."+inherited)
+	require.Contains(t, v.text(), "4 tokens within one hour that were not needed, of 4 that are allowed."+inherited)
+	b.lang = "fr"
+	require.Contains(t, b.get(s.page()).text(), "Parmi eux, 4 ont été délivrés à des applications à vous, supprimées avant l’enregistrement de celle-ci.")
+	refused := s.post(form, url.Values{
+		"grant_type": {"password"}, "client_id": {s.client.ID}, "client_secret": {s.secret}, "username": {email}, "password": {password},
+	}.Encode())
+	require.Contains(t, refused.Body.String(), `"count":5,"inherited":4,"allowed":4`)
+}
+
 func TestTheOwnerReactivatesTwiceAndThenTheOperatorDecides(t *testing.T) {
 	t.Parallel()
 	s := wasting(t)

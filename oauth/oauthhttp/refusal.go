@@ -28,16 +28,17 @@ type failure struct {
 
 // explanation is an oauth.Explanation in JSON.
 type explanation struct {
-	By      oauth.Actor `json:"by"`
-	Since   string      `json:"since"` // RFC 3339, as all times here
-	Rule    string      `json:"rule,omitempty"`
-	Window  int64       `json:"window_seconds,omitempty"`
-	Count   int         `json:"count,omitempty"`
-	Allowed int         `json:"allowed,omitempty"`
-	First   string      `json:"first,omitempty"`
-	Last    string      `json:"last,omitempty"`
-	Reason  string      `json:"reason,omitempty"`
-	Advice  string      `json:"advice"`
+	By        oauth.Actor `json:"by"`
+	Since     string      `json:"since"` // RFC 3339, as all times here
+	Rule      string      `json:"rule,omitempty"`
+	Window    int64       `json:"window_seconds,omitempty"`
+	Count     int         `json:"count,omitempty"`
+	Inherited int         `json:"inherited,omitempty"` // of Count
+	Allowed   int         `json:"allowed,omitempty"`
+	First     string      `json:"first,omitempty"`
+	Last      string      `json:"last,omitempty"`
+	Reason    string      `json:"reason,omitempty"`
+	Advice    string      `json:"advice"`
 }
 
 // Explain gives the explanation that goes with a refusal in its JSON body; nil if
@@ -56,7 +57,7 @@ func Explain(refusal *oauth.Error) any {
 	told := explanation{By: e.Actor, Since: at(e.At), Reason: e.Reason, Advice: e.Advice}
 	if e.Rule != "" {
 		told.Rule = "wasteful_tokens_per_" + string(e.Rule)
-		told.Window, told.Count, told.Allowed = int64(e.Window/time.Second), e.Used, e.Allowed
+		told.Window, told.Count, told.Inherited, told.Allowed = int64(e.Window/time.Second), e.Used, e.Inherited, e.Allowed
 		told.First, told.Last = at(e.First), at(e.Last)
 	}
 	return told

@@ -53,7 +53,7 @@ func endTokens(ctx context.Context, tx pgx.Tx, userID int64, now time.Time) erro
 	for _, sql := range []string{
 		`DELETE FROM oauth_device_codes
 			WHERE client_id IN (SELECT id FROM oauth_clients WHERE owner_id = $1) AND user_id = $1 AND approved AND expires_at > $2`,
-		`UPDATE oauth_grants SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`,
+		`UPDATE oauth_grants SET revoked_at = $2, held_until = NULL WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`,
 		`DELETE FROM oauth_app_passwords
 			WHERE client_id IN (SELECT id FROM oauth_clients WHERE owner_id = $1) AND $2::timestamptz IS NOT NULL`,
 	} {

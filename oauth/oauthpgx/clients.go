@@ -31,8 +31,9 @@ func insertClient() string {
 	return `
 	WITH changed AS (
 		INSERT INTO oauth_clients (id, kind, status, name, owner_id, created_at,
-			description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $18
+			description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy, succeeds)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $18,
+			coalesce((SELECT u.deletions FROM oauth_users u WHERE u.id = $5), 0)
 		WHERE $17::bigint IS NULL OR $17 >
 			(SELECT count(*) FROM oauth_clients c WHERE c.owner_id = $5 AND c.kind = $2 AND c.status = $3)
 		ON CONFLICT (id) DO NOTHING

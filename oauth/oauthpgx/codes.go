@@ -60,7 +60,7 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 		), subject AS (
 			SELECT code.user_id, false AS disabled FROM code WHERE code.grant_id IS NULL
 		), `+meterOf(r.Meter)+`, new AS (
-			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
+			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, held_until)
 			SELECT $1, code.user_id, $4, code.scope, code.sites, $2, greatest($13::timestamptz, $15::timestamptz), $13
 			FROM code, judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id

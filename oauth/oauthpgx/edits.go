@@ -160,16 +160,25 @@ func (s *Store) Review(ctx context.Context, v oauth.Review) error {
 }
 
 // DeleteClient implements oauth.Store. The codes come first: a redemption that has
-// locked one is waited for, and the grants' statement sees the one that it made.
+// locked one is waited for, and the grants' statement sees the one that it made. Before
+// them the owner's row is locked, as by everything that locks it and more.
 func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time, change oauth.Change) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `
+			UPDATE oauth_users SET deletions = deletions + 1
+			WHERE id = (SELECT owner_id FROM oauth_clients WHERE id = $1 AND status <> $2)`,
+			clientID, string(oauth.Deleted)); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `
 			UPDATE oauth_codes SET expires_at = $1 WHERE client_id = $2 AND grant_id IS NULL AND expires_at > $1`,
 			now, clientID); err != nil {
 			return err
 		}
 		if err := changedOne(tx.Exec(ctx, `
-			UPDATE oauth_clients SET status = $1, logo = NULL WHERE id = $2 AND status <> $1`,
+			UPDATE oauth_clients c
+			SET status = $1, logo = NULL, deletion = (SELECT u.deletions FROM oauth_users u WHERE u.id = c.owner_id)
+			WHERE c.id = $2 AND c.status <> $1`,
 			string(oauth.Deleted), clientID)); err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 					SELECT count(*)
 					FROM oauth_clients d
 					JOIN oauth_rulings r ON r.client_id = d.id
-					WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $11 AND d.kind = $14)
+					WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $11 AND d.kind = $14 AND d.deletion <= c.succeeds)
 						AND r.verdict = $12 AND r.actor = $10 AND r.ruled_at > $8
 				) AS allowed
 			FROM oauth_clients c
@@ -100,7 +100,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 }
 
 const rulingColumns = `
-	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.allowed,
+	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 	r.first_at, r.grant_type, r.lever, r.effective`
 
 // OffBy implements oauth.Ledger.
@@ -110,7 +110,7 @@ func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time) (by
 			SELECT count(*)
 			FROM oauth_clients d
 			JOIN oauth_rulings o ON o.client_id = d.id
-			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $4 AND d.kind = $5)
+			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $4 AND d.kind = $5 AND d.deletion <= c.succeeds)
 				AND o.verdict = $6 AND o.actor = $7 AND o.ruled_at > $3)
 		FROM oauth_clients c
 		JOIN oauth_rulings r ON r.id = c.off_ruling
@@ -138,7 +138,7 @@ func (s *Store) Verdicts(ctx context.Context, clientID string, before int64, lim
 func scanRuling(row pgx.Row, more ...any) (r oauth.Ruling, err error) {
 	var first *time.Time
 	columns := []any{
-		&r.ID, &r.ClientID, &r.At, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Allowed,
+		&r.ID, &r.ClientID, &r.At, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Inherited, &r.Allowed,
 		&first, &r.Grant, &r.Lever, &r.Effective,
 	}
 	if err := row.Scan(append(columns, more...)...); err != nil {
@@ -180,19 +180,20 @@ func (s *Store) LimitsOf(ctx context.Context, clientID string) (*oauth.Limits, e
 func (s *Store) IssuanceMinutes(ctx context.Context, since time.Time, afterClient string, clients int) ([]oauth.IssuanceMinute, error) {
 	rows, _ := s.db.Read().Query(ctx, `
 		WITH chosen AS MATERIALIZED (
-			SELECT c.id, c.kind, c.owner_id
+			SELECT c.id, c.kind, c.owner_id, c.succeeds, c.deletion
 			FROM oauth_clients c
 			WHERE c.id > $2 AND EXISTS (SELECT FROM oauth_issuance_minutes m WHERE m.client_id = c.id AND m.minute >= $1)
 			ORDER BY c.id LIMIT $3
 		)
-		SELECT c.id, c.kind, c.owner_id, m.minute, m.grant_type, m.outcome, sum(m.tokens)::bigint, sum(m.wasteful)::bigint, sum(m.forgiven)::bigint
+		SELECT c.id, c.kind, c.owner_id, c.succeeds, c.deletion, m.minute, m.grant_type, m.outcome,
+			sum(m.tokens)::bigint, sum(m.wasteful)::bigint, sum(m.forgiven)::bigint
 		FROM chosen c
 		JOIN oauth_issuance_minutes m ON m.client_id = c.id AND m.minute >= $1
-		GROUP BY c.id, c.kind, c.owner_id, m.minute, m.grant_type, m.outcome
+		GROUP BY c.id, c.kind, c.owner_id, c.succeeds, c.deletion, m.minute, m.grant_type, m.outcome
 		ORDER BY c.id, m.minute, m.grant_type, m.outcome`,
 		int32(oauth.Minute(since)), afterClient, max(0, clients)) //nolint:gosec // until the year 6053
 	minutes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m oauth.IssuanceMinute, err error) {
-		err = row.Scan(&m.ClientID, &m.Kind, &m.OwnerID, &m.Minute, &m.Grant, &m.Outcome, &m.Tokens, &m.Wasteful, &m.Forgiven)
+		err = row.Scan(&m.ClientID, &m.Kind, &m.OwnerID, &m.Succeeds, &m.Deletion, &m.Minute, &m.Grant, &m.Outcome, &m.Tokens, &m.Wasteful, &m.Forgiven)
 		return m, err
 	})
 	return minutes, refused("list issuance", err)
@@ -239,7 +240,8 @@ func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (c
 			UNION ALL
 			SELECT d.id, c.reactivated_minute
 			FROM oauth_clients c
-			JOIN oauth_clients d ON d.owner_id = c.owner_id AND d.status = $2 AND d.kind = $4 AND d.wasted_minute > $3::int - 1440
+			JOIN oauth_clients d ON d.owner_id = c.owner_id AND d.status = $2 AND d.deletion <= c.succeeds
+				AND d.kind = $4 AND d.wasted_minute > $3::int - 1440
 			WHERE c.id = $1 AND c.kind = $4 AND d.id <> c.id
 		)
 		SELECT `+sums+`

@@ -76,11 +76,11 @@ const counted = `
 			CASE
 				WHEN s.user_id IS NULL THEN EXISTS (
 					SELECT FROM oauth_grants g
-					WHERE g.user_id IS NULL AND g.client_id = $1 AND g.access_expires_at > $2::timestamptz + interval '5 minutes' AND g.revoked_at IS NULL)
+					WHERE g.user_id IS NULL AND g.client_id = $1 AND g.held_until > $2::timestamptz + interval '5 minutes')
 				ELSE coalesce((
 					SELECT true FROM oauth_grants g
-					WHERE g.user_id = s.user_id AND g.client_id = $1 AND g.access_expires_at > $2::timestamptz + interval '5 minutes' AND g.revoked_at IS NULL
-					ORDER BY g.access_expires_at DESC LIMIT 1), false) -- backwards: before it is what the grant's row was
+					WHERE g.user_id = s.user_id AND g.client_id = $1 AND g.held_until > $2::timestamptz + interval '5 minutes'
+					ORDER BY g.held_until DESC LIMIT 1), false) -- backwards: before it is what the grant's row was
 			END AS wastes
 		FROM subject s, turn t
 	), booked AS (
@@ -102,7 +102,7 @@ const metered = `
 	), judged AS MATERIALIZED (
 		SELECT w.user_id, CASE
 				WHEN w.outcome = 0 THEN oauth_measure($1, w.user_id, $2, $3, $4, $5, $6, $7, $8,
-					t.owner_id, t.told, t.wasted_minute, t.reactivated_minute, t.limit_hour, t.limit_day)
+					t.owner_id, t.told, t.wasted_minute, t.reactivated_minute, t.succeeds, t.limit_hour, t.limit_day)
 				ELSE ROW(w.outcome, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally
 			END AS tally
 		FROM weighed w, turn t
@@ -199,7 +199,7 @@ func turnOf(m oauth.Meter) string {
 		lock = " FOR NO KEY UPDATE"
 	}
 	return `turn AS MATERIALIZED (
-			SELECT c.kind, c.status, c.owner_id, c.told, c.wasted_minute, c.reactivated_minute, c.limit_hour, c.limit_day
+			SELECT c.kind, c.status, c.owner_id, c.told, c.wasted_minute, c.reactivated_minute, c.succeeds, c.limit_hour, c.limit_day
 			FROM oauth_clients c WHERE c.id = $1` + lock + `
 		)`
 }

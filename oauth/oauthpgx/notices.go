@@ -44,7 +44,7 @@ func (s *Store) DueNotices(ctx context.Context, q oauth.NoticeQuery) ([]oauth.No
 			FROM due WHERE n.ruling_id = due.ruling_id AND n.channel = $1
 			RETURNING n.ruling_id, n.attempts, due.since
 		)
-		SELECT leased.attempts, r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.allowed,
+		SELECT leased.attempts, r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 			r.first_at, r.grant_type, r.lever, r.effective
 		FROM leased JOIN oauth_rulings r ON r.id = leased.ruling_id
 		ORDER BY leased.since, r.id`,
@@ -53,7 +53,7 @@ func (s *Store) DueNotices(ctx context.Context, q oauth.NoticeQuery) ([]oauth.No
 			found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (oauth.Notice, error) {
 				n := oauth.Notice{Channel: q.Channel}
 				var first *time.Time
-				err := row.Scan(&n.Attempts, &n.ID, &n.ClientID, &n.At, &n.Verdict, &n.Actor, &n.Key, &n.Reason, &n.Rule, &n.Used, &n.Allowed,
+				err := row.Scan(&n.Attempts, &n.ID, &n.ClientID, &n.At, &n.Verdict, &n.Actor, &n.Key, &n.Reason, &n.Rule, &n.Used, &n.Inherited, &n.Allowed,
 					&first, &n.Grant, &n.Lever, &n.Effective)
 				n.At, n.First = n.At.UTC(), stored(first)
 				return n, err

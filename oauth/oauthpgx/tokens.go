@@ -53,7 +53,7 @@ func insertGrant(i oauth.Issuance) string {
 				EXISTS (SELECT FROM oauth_users u WHERE u.id = $9 AND u.disabled_at IS NOT NULL) AS disabled
 			FROM turn
 		), ` + meterOf(i.Meter) + `, new AS (
-			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
+			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, held_until)
 			SELECT $1, j.user_id, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id
 		), access AS (
@@ -142,7 +142,7 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 			SELECT $13, pass.grant_id, $2, $14, pass.hash FROM pass
 		), prolong AS (
 			UPDATE oauth_grants g
-			SET expires_at = greatest(g.expires_at, $15), access_expires_at = greatest(g.access_expires_at, $12)
+			SET expires_at = greatest(g.expires_at, $15), held_until = greatest(g.held_until, $12)
 			FROM pass WHERE g.id = pass.grant_id
 		), revoke AS (
 			UPDATE oauth_grants g
@@ -214,26 +214,15 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 
 // Revoke implements oauth.Store. The grant and the refresh token are locked as Rotate
 // locks them, so that of the two that come at once the second one sees what the first
-// one left; the grant of an access token in a statement of its own, since what is left
-// of it is judged from other rows.
+// one left. What is given back so is held on: see oauth_grants.held_until.
 func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
 	b := &pgx.Batch{}
 	lockClient(b, clientID)
-	b.Queue(`
-		SELECT FROM oauth_access_tokens t JOIN oauth_grants g ON g.id = t.grant_id
-		WHERE t.hash = $1 AND g.client_id = $2
-		FOR NO KEY UPDATE OF g`,
-		token[:], clientID)
 	b.Queue(`
 		WITH access AS (
 			DELETE FROM oauth_access_tokens t
 			USING oauth_grants g
 			WHERE t.hash = $1 AND t.expires_at > $2 AND g.id = t.grant_id AND g.client_id = $3 AND g.revoked_at IS NULL
-			RETURNING t.grant_id
-		), left_over AS (
-			UPDATE oauth_grants g
-			SET access_expires_at = (SELECT max(t.expires_at) FROM oauth_access_tokens t WHERE t.grant_id = g.id AND t.hash <> $1)
-			FROM access WHERE g.id = access.grant_id
 		), refresh AS MATERIALIZED (
 			SELECT t.grant_id
 			FROM oauth_refresh_tokens t

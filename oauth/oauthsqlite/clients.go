@@ -27,8 +27,9 @@ func (s *Store) addClient(ctx context.Context, c oauth.Client, check func(contex
 		}
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO oauth_clients (id, kind, status, name, owner_id, created_at,
-				description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy, succeeds)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+				coalesce((SELECT u.deletions FROM oauth_users u WHERE u.id = ?5), 0))`,
 			c.ID, c.Kind, c.Status, c.Name, c.OwnerID, c.CreatedAt.UnixMicro(),
 			c.Description, c.HomePage, list[string](append([]string{}, c.RedirectURIs...)), scope(c.Scope),
 			c.Public, c.RequirePKCE, c.RequireScope, c.Legacy); err != nil {

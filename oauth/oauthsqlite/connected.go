@@ -52,7 +52,7 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 				WHERE user_id = ?2 AND client_id = ?3 AND grant_id IS NULL AND expires_at > ?1`,
 			`DELETE FROM oauth_device_codes
 				WHERE user_id = ?2 AND client_id = ?3 AND approved AND expires_at > ?1`,
-			`UPDATE oauth_grants SET revoked_at = ?1
+			`UPDATE oauth_grants SET revoked_at = ?1, held_until = NULL
 				WHERE user_id = ?2 AND client_id = ?3 AND revoked_at IS NULL AND expires_at > ?1`,
 		} {
 			result, err := tx.ExecContext(ctx, query, now.UnixMicro(), userID, clientID)

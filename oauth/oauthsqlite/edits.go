@@ -169,8 +169,15 @@ func (s *Store) Review(ctx context.Context, v oauth.Review) error {
 func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time, change oauth.Change) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
 		if err := one(tx.ExecContext(ctx, `
-			UPDATE oauth_clients SET status = ?, logo = NULL WHERE id = ? AND status <> ?`,
-			oauth.Deleted, clientID, oauth.Deleted)); err != nil {
+			UPDATE oauth_clients
+			SET status = ?1, logo = NULL, deletion = 1 + (SELECT u.deletions FROM oauth_users u WHERE u.id = oauth_clients.owner_id)
+			WHERE id = ?2 AND status <> ?1`,
+			oauth.Deleted, clientID)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `
+			UPDATE oauth_users SET deletions = deletions + 1
+			WHERE id = (SELECT owner_id FROM oauth_clients WHERE id = ?)`, clientID); err != nil {
 			return err
 		}
 		if err := tellEnded(ctx, tx, oauth.CauseDeletion, now, endsOfClient, clientID); err != nil {

@@ -76,7 +76,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 					SELECT count(*)
 					FROM oauth_clients d
 					JOIN oauth_rulings r ON r.client_id = d.id
-					WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?5 AND d.kind = ?6)
+					WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?5 AND d.kind = ?6 AND d.deletion <= c.succeeds)
 						AND r.verdict = ?7 AND r.actor = ?8 AND r.ruled_at > ?9), c.owner_id
 			FROM oauth_clients c WHERE c.id = ?1 AND c.status <> ?5`,
 			i.ClientID, oauth.Off, text(i.Key), oauth.ByOperator, oauth.Deleted, oauth.Personal,
@@ -118,7 +118,7 @@ func reactivate(ctx context.Context, tx *sql.Tx, i oauth.Intervention) error {
 }
 
 const rulingColumns = `
-	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.allowed,
+	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 	r.first_at, r.grant_type, r.lever, r.effective`
 
 // OffBy implements oauth.Ledger.
@@ -128,7 +128,7 @@ func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time) (by
 			SELECT count(*)
 			FROM oauth_clients d
 			JOIN oauth_rulings o ON o.client_id = d.id
-			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?4 AND d.kind = ?5)
+			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?4 AND d.kind = ?5 AND d.deletion <= c.succeeds)
 				AND o.verdict = ?6 AND o.actor = ?7 AND o.ruled_at > ?3)
 		FROM oauth_clients c
 		JOIN oauth_rulings r ON r.id = c.off_ruling
@@ -154,7 +154,7 @@ func scanRuling(row scanner, more ...any) (r oauth.Ruling, err error) {
 	var at int64
 	var first sql.NullInt64
 	columns := []any{
-		&r.ID, &r.ClientID, &at, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Allowed,
+		&r.ID, &r.ClientID, &at, &r.Verdict, &r.Actor, &r.Key, &r.Reason, &r.Rule, &r.Used, &r.Inherited, &r.Allowed,
 		&first, &r.Grant, &r.Lever, &r.Effective,
 	}
 	if err := row.Scan(append(columns, more...)...); err != nil {
@@ -198,19 +198,19 @@ func (s *Store) LimitsOf(ctx context.Context, clientID string) (*oauth.Limits, e
 func (s *Store) IssuanceMinutes(ctx context.Context, since time.Time, afterClient string, clients int) ([]oauth.IssuanceMinute, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
 		WITH chosen AS MATERIALIZED (
-			SELECT c.id, c.kind, c.owner_id
+			SELECT c.id, c.kind, c.owner_id, c.succeeds, c.deletion
 			FROM oauth_clients c
 			WHERE c.id > ?2 AND EXISTS (SELECT 1 FROM oauth_issuance_minutes m WHERE m.client_id = c.id AND m.minute >= ?1)
 			ORDER BY c.id LIMIT ?3
 		)
-		SELECT c.id, c.kind, c.owner_id, m.minute, m.grant_type, m.outcome, sum(m.tokens), sum(m.wasteful), sum(m.forgiven)
+		SELECT c.id, c.kind, c.owner_id, c.succeeds, c.deletion, m.minute, m.grant_type, m.outcome, sum(m.tokens), sum(m.wasteful), sum(m.forgiven)
 		FROM chosen c
 		JOIN oauth_issuance_minutes m ON m.client_id = c.id AND m.minute >= ?1
 		GROUP BY c.id, m.minute, m.grant_type, m.outcome
 		ORDER BY c.id, m.minute, m.grant_type, m.outcome`,
 		oauth.Minute(since), afterClient, max(0, clients))
 	minutes, err := collect(rows, err, func(row scanner) (m oauth.IssuanceMinute, err error) {
-		err = row.Scan(&m.ClientID, &m.Kind, &m.OwnerID, &m.Minute, &m.Grant, &m.Outcome, &m.Tokens, &m.Wasteful, &m.Forgiven)
+		err = row.Scan(&m.ClientID, &m.Kind, &m.OwnerID, &m.Succeeds, &m.Deletion, &m.Minute, &m.Grant, &m.Outcome, &m.Tokens, &m.Wasteful, &m.Forgiven)
 		return m, err
 	})
 	return minutes, refused("list issuance", err)

@@ -29,6 +29,8 @@ type standing struct {
 	wasteful           bool
 	hour, day          int
 	hourFirst, dayOnes int64 // minutes; 0 if there is none
+	// Of hour and day, those of the owner's applications that were deleted before.
+	hourInherited, dayInherited int
 }
 
 // measure decides on a request, and writes down what comes of it. Unless the Tally's
@@ -64,34 +66,38 @@ func measure(ctx context.Context, tx *sql.Tx, r request) (oauth.Tally, error) {
 	return judge(ctx, tx, r, s)
 }
 
-// holds reports whether a token is live that makes another one wasteful.
+// holds reports whether a token is held that makes another one wasteful.
 func holds(ctx context.Context, tx *sql.Tx, r request) (wasteful bool, err error) {
 	err = tx.QueryRowContext(ctx, `
 		SELECT EXISTS (
 			SELECT 1 FROM oauth_grants g
-			WHERE g.user_id IS ?1 AND g.client_id = ?2 AND g.access_expires_at > ?3 AND g.revoked_at IS NULL)`,
+			WHERE g.user_id IS ?1 AND g.client_id = ?2 AND g.held_until > ?3)`,
 		known(r.userID), r.clientID, r.now.Add(oauth.Spare).UnixMicro()).Scan(&wasteful)
 	return wasteful, err
 }
 
 const countWasteful = `
-	WITH counted (client_id, after) AS (
-		SELECT c.id, 0 FROM oauth_clients c WHERE c.id = ?1
+	WITH counted (client_id, after, inherited) AS (
+		SELECT c.id, 0, 0 FROM oauth_clients c WHERE c.id = ?1
 		UNION ALL
-		SELECT d.id, c.reactivated_minute
+		SELECT d.id, c.reactivated_minute, 1
 		FROM oauth_clients c
-		JOIN oauth_clients d ON d.owner_id = c.owner_id AND d.status = 'deleted' AND d.kind = 'personal' AND d.wasted_minute > ?2 - 1440
+		JOIN oauth_clients d ON d.owner_id = c.owner_id AND d.status = 'deleted' AND d.deletion <= c.succeeds
+			AND d.kind = 'personal' AND d.wasted_minute > ?2 - 1440
 		WHERE c.id = ?1 AND c.kind = 'personal' AND d.id <> c.id
 	)
 	SELECT coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE m.minute > ?2 - 60), 0), coalesce(sum(m.wasteful - m.forgiven), 0),
 		coalesce(min(m.minute) FILTER (WHERE m.minute > ?2 - 60 AND m.wasteful > m.forgiven), 0),
-		coalesce(min(m.minute) FILTER (WHERE m.wasteful > m.forgiven), 0)
+		coalesce(min(m.minute) FILTER (WHERE m.wasteful > m.forgiven), 0),
+		coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE m.minute > ?2 - 60 AND n.inherited), 0),
+		coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE n.inherited), 0)
 	FROM counted n
 	JOIN oauth_issuance_minutes m ON m.client_id = n.client_id AND m.minute > ?2 - 1440 AND m.minute > n.after
 	WHERE m.outcome <> 'switched_off'`
 
 func (s *standing) count(ctx context.Context, db querier, clientID string, now time.Time) error {
-	return db.QueryRowContext(ctx, countWasteful, clientID, oauth.Minute(now)).Scan(&s.hour, &s.day, &s.hourFirst, &s.dayOnes)
+	return db.QueryRowContext(ctx, countWasteful, clientID, oauth.Minute(now)).
+		Scan(&s.hour, &s.day, &s.hourFirst, &s.dayOnes, &s.hourInherited, &s.dayInherited)
 }
 
 // judge decides on a personal application that may be used.
@@ -190,18 +196,18 @@ func rule(ctx context.Context, tx *sql.Tx, r request, s standing, t oauth.Tally,
 	if t.Outcome == oauth.SwitchedOff {
 		lever = leverOf(r.meter)
 	}
-	first := s.hourFirst
+	first, inherited := s.hourFirst, s.hourInherited
 	if j.Rule == oauth.RuleDay {
-		first = s.dayOnes
+		first, inherited = s.dayOnes, s.dayInherited
 	}
 	if first == 0 {
 		first = oauth.Minute(r.now)
 	}
 	err = tx.QueryRowContext(ctx, `
-		INSERT INTO oauth_rulings (client_id, ruled_at, verdict, actor, reason, rule, used, allowed, first_at, grant_type, lever, effective)
-		VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, 1)
+		INSERT INTO oauth_rulings (client_id, ruled_at, verdict, actor, reason, rule, used, inherited, allowed, first_at, grant_type, lever, effective)
+		VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, 1)
 		RETURNING id`,
-		r.clientID, r.now.UnixMicro(), verdict, oauth.ByPolicy, j.Rule, j.Used, j.Allowed,
+		r.clientID, r.now.UnixMicro(), verdict, oauth.ByPolicy, j.Rule, j.Used, inherited, j.Allowed,
 		oauth.StartOf(first).UnixMicro(), r.grant, lever).Scan(&id)
 	return id, err
 }

@@ -53,7 +53,7 @@ func (s *Store) DueNotices(ctx context.Context, q oauth.NoticeQuery) ([]oauth.No
 
 func dueNotices(ctx context.Context, tx *sql.Tx, q oauth.NoticeQuery) ([]oauth.Notice, error) {
 	rows, err := tx.QueryContext(ctx, `
-		SELECT n.attempts, r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.allowed,
+		SELECT n.attempts, r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 			r.first_at, r.grant_type, r.lever, r.effective
 		FROM oauth_notices n
 		JOIN oauth_rulings r ON r.id = n.ruling_id

@@ -40,7 +40,7 @@ func issue(ctx context.Context, tx *sql.Tx, i oauth.Issuance) (result oauth.NewG
 		expires = max(expires, i.RefreshExpiresAt.UnixMicro())
 	}
 	err = tx.QueryRowContext(ctx, `
-		INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, access_expires_at)
+		INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, held_until)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		RETURNING id`,
 		i.ClientID, known(i.UserID), i.GrantType, scope(i.Scope), list[int64](i.Sites), now, expires, i.AccessExpiresAt.UnixMicro()).Scan(&result.ID)
@@ -153,7 +153,7 @@ func succeed(ctx context.Context, tx *sql.Tx, r oauth.Rotation, grantID int64, p
 	}
 	if _, err := tx.ExecContext(ctx, `
 		UPDATE oauth_grants
-		SET expires_at = max(expires_at, ?1, ?2), access_expires_at = max(coalesce(access_expires_at, ?1), ?1)
+		SET expires_at = max(expires_at, ?1, ?2), held_until = max(coalesce(held_until, ?1), ?1)
 		WHERE id = ?3`,
 		access, refresh, grantID); err != nil {
 		return err
@@ -205,26 +205,19 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 	return t, nil
 }
 
-// Revoke implements oauth.Store.
+// Revoke implements oauth.Store. What is given back so is held on: see
+// oauth_grants.held_until.
 func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
-		var grantID int64
-		err := tx.QueryRowContext(ctx, `
+		if _, err := tx.ExecContext(ctx, `
 			DELETE FROM oauth_access_tokens AS t
 			WHERE t.hash = ? AND t.expires_at > ? AND EXISTS (
-				SELECT 1 FROM oauth_grants g WHERE g.id = t.grant_id AND g.client_id = ? AND g.revoked_at IS NULL)
-			RETURNING grant_id`,
-			token[:], now.UnixMicro(), clientID).Scan(&grantID)
-		if err == nil {
-			_, err = tx.ExecContext(ctx, `
-				UPDATE oauth_grants
-				SET access_expires_at = (SELECT max(t.expires_at) FROM oauth_access_tokens t WHERE t.grant_id = oauth_grants.id)
-				WHERE id = ?`, grantID)
-		}
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				SELECT 1 FROM oauth_grants g WHERE g.id = t.grant_id AND g.client_id = ? AND g.revoked_at IS NULL)`,
+			token[:], now.UnixMicro(), clientID); err != nil {
 			return err
 		}
-		err = tx.QueryRowContext(ctx, `
+		var grantID int64
+		err := tx.QueryRowContext(ctx, `
 			SELECT g.id
 			FROM oauth_refresh_tokens t
 			JOIN oauth_grants g ON g.id = t.grant_id

@@ -145,15 +145,68 @@ func wasteful() map[string]func(*testing.T, *bench) {
 				}
 			}
 		},
-		"is not what was revoked": func(t *testing.T, b *bench) {
+		"is a token although the application gave back what it held": func(t *testing.T, b *bench) {
+			for name, gives := range map[string]func(oauth.Client, family){
+				"the access token": func(c oauth.Client, f family) { require.NoError(t, b.Revoke(t.Context(), c.ID, f.Access, noon())) },
+				"the grant":        func(c oauth.Client, f family) { require.NoError(t, b.Revoke(t.Context(), c.ID, f.Refresh, noon())) },
+				"both": func(c oauth.Client, f family) {
+					require.NoError(t, b.Revoke(t.Context(), c.ID, f.Access, noon()))
+					require.NoError(t, b.Revoke(t.Context(), c.ID, f.Refresh, noon()))
+				},
+				"by reuse": func(_ oauth.Client, f family) {
+					b.rotate(f, f.Refresh, noon().Add(-2*grace))
+					reused, err := b.Rotate(t.Context(), b.rotation(f, f.Refresh, noon()))
+					require.NoError(t, err)
+					require.Equal(t, oauth.Reuse, reused.Outcome)
+				},
+				"and the person ended it then": func(c oauth.Client, f family) {
+					require.NoError(t, b.Revoke(t.Context(), c.ID, f.Refresh, noon()))
+					b.disconnects(c.OwnerID, c.ID, noon(), 0)
+				},
+			} {
+				c := b.client()
+				first, _ := b.asks(c, noon(), meter())
+				gives(c, first)
+				_, tally := b.asks(c, noon().Add(accessLife-oauth.Spare-time.Second), meter())
+				require.True(t, tally.Wasteful, name)
+			}
 			c := b.client()
 			first, _ := b.asks(c, noon(), meter())
-			require.NoError(t, b.Revoke(t.Context(), c.ID, first.Access, noon()))
-			second, tally := b.asks(c, noon(), meter())
-			require.False(t, tally.Wasteful, "the access token was revoked")
-			require.NoError(t, b.Revoke(t.Context(), c.ID, second.Refresh, noon()))
-			_, tally = b.asks(c, noon(), meter())
-			require.False(t, tally.Wasteful, "the grant was revoked")
+			require.NoError(t, b.Revoke(t.Context(), c.ID, first.Refresh, noon()))
+			_, tally := b.asks(c, noon().Add(accessLife-oauth.Spare), meter())
+			require.False(t, tally.Wasteful, "it would have expired by now")
+		},
+		"is a refresh after the access token was given back": func(t *testing.T, b *bench) {
+			c := b.client()
+			f, _ := b.asks(c, noon(), meter())
+			require.NoError(t, b.Revoke(t.Context(), c.ID, f.Access, noon()))
+			r := b.rotation(f, f.Refresh, noon())
+			r.Meter = meter()
+			rotated, err := b.Rotate(t.Context(), r)
+			require.NoError(t, err)
+			require.True(t, rotated.Tally.Wasteful)
+		},
+		"is not what the person or an operator has ended": func(t *testing.T, b *bench) {
+			for name, ends := range map[string]func(oauth.Client){
+				"disconnected": func(c oauth.Client) { b.disconnects(c.OwnerID, c.ID, noon(), 1) },
+				"with a new password": func(c oauth.Client) {
+					require.NoError(t, b.ChangePassword(t.Context(), oauth.PasswordChange{UserID: c.OwnerID, New: "new", EndTokens: true, Now: noon()}))
+				},
+			} {
+				for _, kind := range []oauth.Kind{oauth.Personal, oauth.Commercial} {
+					c := b.client()
+					if kind == oauth.Commercial {
+						c = b.commercial()
+					}
+					f, _ := b.asks(c, noon(), metered(kind))
+					require.NoError(t, b.Revoke(t.Context(), c.ID, f.Access, noon()), "of which it gave a token back")
+					ends(c)
+					_, tally := b.asks(c, noon(), metered(kind))
+					require.False(t, tally.Wasteful, name)
+					_, tally = b.asks(c, noon(), metered(kind))
+					require.True(t, tally.Wasteful, "which is a new beginning")
+				}
+			}
 		},
 		"is a refresh too early, and a code": func(t *testing.T, b *bench) {
 			c := b.commercial()
@@ -476,23 +529,53 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.False(t, tally.Wasteful)
 			require.Equal(t, oauth.VerdictWarning, tally.Judgement.Verdict)
 		},
-		"off by what deleted applications of the owner wasted": func(t *testing.T, b *bench) {
+		"off by what applications of the owner wasted that were deleted before": func(t *testing.T, b *bench) {
 			old := b.client()
 			b.wastes(old, 4, noon()) // three are wasteful
-			stranger := b.client()
-			c := b.of(old.OwnerID, oauth.Personal, oauth.Active)
-			require.NoError(t, b.AddClient(t.Context(), c))
-			b.standings(c, noon(), 0, 0)
 			b.deletes(old)
+			stranger, c := b.client(), b.another(old)
 			b.standings(c, noon(), 3, 3)
 			b.standings(stranger, noon(), 0, 0)
 			b.wastes(c, 2, noon())
 			_, tally := b.asks(c, noon(), meter())
 			require.Equal(t, oauth.Judgement{Verdict: oauth.VerdictSwitchOff, Rule: oauth.RuleHour, Used: 5, Allowed: 4}, tally.Judgement)
+			for i, want := range []oauth.Ruling{{Used: 3, Inherited: 3}, {Used: 4, Inherited: 3}, {Used: 5, Inherited: 3}} {
+				got := b.history(c)[i]
+				require.Equal(t, want, oauth.Ruling{Used: got.Used, Inherited: got.Inherited})
+			}
+			by, _, err := b.OffBy(t.Context(), c.ID, noon())
+			require.NoError(t, err)
+			require.Equal(t, 3, by.Inherited)
 			b.reactivates(c, noon().Add(59*time.Second))
 			b.standings(c, noon().Add(time.Minute), 0, 0)
 			_, tally = b.asks(old, noon(), meter())
 			require.Equal(t, oauth.NotUsable, tally.Outcome)
+		},
+		"nobody off by what applications wasted that were there beside it": func(t *testing.T, b *bench) {
+			bad := b.client()
+			good := b.another(bad)
+			b.wastes(good, 3, noon())
+			b.wastes(bad, 5, noon())
+			b.deletes(bad)
+			b.standings(good, noon(), 2, 2)
+			worse := b.another(bad)
+			b.standings(worse, noon(), 4, 4)
+			b.deletes(good)
+			b.standings(worse, noon(), 4, 4)
+			heir := b.another(bad)
+			b.standings(heir, noon(), 6, 6)
+			b.standings(heir, noon().Add(time.Hour), 0, 6)
+			_, tally := b.asks(heir, noon(), meter())
+			require.Equal(t, oauth.Issued, tally.Outcome, "what is not wasteful is never refused")
+			require.Equal(t, oauth.Budget{Quota: 4, Used: 6, First: noon()}, tally.Hour)
+			r := b.minutes(heir, noon())
+			require.Len(t, r, 1)
+			require.Equal(t, 2, r[0].Succeeds)
+			require.Zero(t, r[0].Deletion)
+			for c, want := range map[string][2]int{bad.ID: {0, 1}, good.ID: {0, 2}} {
+				m := b.minutes(oauth.Client{ID: c}, noon())[0]
+				require.Equal(t, want, [2]int{m.Succeeds, m.Deletion})
+			}
 		},
 		"off once, by many at once, on exactly that token": func(t *testing.T, b *bench) {
 			c := b.client()
@@ -514,6 +597,14 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, b.verdicts(c))
 		},
 	}
+}
+
+// another is one more application of the owner.
+func (b *bench) another(of oauth.Client) oauth.Client {
+	b.t.Helper()
+	c := b.of(of.OwnerID, oauth.Personal, oauth.Active)
+	require.NoError(b.t, b.AddClient(b.t.Context(), c))
+	return c
 }
 
 // deletes deletes a client.
@@ -763,8 +854,7 @@ func interventions() map[string]func(*testing.T, *bench) {
 		},
 		"of an owner are few": func(t *testing.T, b *bench) {
 			gone := b.client()
-			c := b.of(gone.OwnerID, oauth.Personal, oauth.Active)
-			require.NoError(t, b.AddClient(t.Context(), c))
+			elder := b.another(gone)
 			own := func(of oauth.Client, at time.Time) oauth.Intervention {
 				i := by(intervenes(of, "", at), oauth.ByOwner)
 				i.OwnMax, i.OwnWindow = 2, 30*24*time.Hour
@@ -781,7 +871,15 @@ func interventions() map[string]func(*testing.T, *bench) {
 			trips(gone, noon())
 			require.True(t, on(b, own(gone, noon())))
 			b.deletes(gone)
+			c := b.another(gone)
 			day := 24 * time.Hour
+			for of, want := range map[string]int{elder.ID: 0, c.ID: 1} {
+				require.True(t, off(b, by(intervenes(oauth.Client{ID: of}, "", noon()), oauth.ByAlert)))
+				_, n, err := b.OffBy(t.Context(), of, noon().Add(-time.Hour))
+				require.NoError(t, err)
+				require.Equal(t, want, n)
+				require.True(t, on(b, intervenes(oauth.Client{ID: of}, "", noon())))
+			}
 			trips(c, noon().Add(5*day))
 			require.True(t, on(b, own(c, noon().Add(5*day))), "one before, with an application that is gone")
 			require.False(t, on(b, own(c, noon().Add(5*day))))
@@ -790,6 +888,10 @@ func interventions() map[string]func(*testing.T, *bench) {
 			require.ErrorIs(t, err, oauth.ErrOperatorOnly)
 			b.status(c, oauth.Off)
 			require.True(t, on(b, own(c, noon().Add(30*day))), "the first one is 30 days ago")
+			for i := range 2 {
+				trips(elder, noon().Add(time.Duration(i)*2*day))
+				require.True(t, on(b, own(elder, noon().Add(time.Duration(i)*2*day))), "none of an application that was there beside it")
+			}
 		},
 		"of an operator are not for the owner to undo": func(t *testing.T, b *bench) {
 			c := b.client()

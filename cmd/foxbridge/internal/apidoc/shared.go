@@ -109,6 +109,7 @@ func sharedSchemas() map[string]schema {
 			may("rule", text("Of the policy.")),
 			may("window_seconds", whole("", 1)),
 			may("count", whole("Wasteful tokens in the window, with the one that was refused.", 0)),
+			may("inherited", whole("Of these, issued to applications of the owner that were deleted before this one was registered. Missing if there are none.", 1)),
 			may("allowed", whole("", 0)),
 			may("first", describe(schema{"type": "string", "format": "date-time"}, "The minute of the first of them.")),
 			may("last", schema{"type": "string", "format": "date-time"}),

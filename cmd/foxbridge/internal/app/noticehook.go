@@ -26,6 +26,7 @@ type ruled struct {
 	Rule       string      `json:"rule,omitempty"`
 	Window     int64       `json:"window_seconds,omitempty"`
 	Count      int         `json:"count,omitempty"`
+	Inherited  int         `json:"inherited,omitempty"` // of Count, by deleted applications of the owner
 	Allowed    int         `json:"allowed,omitempty"`
 	First      *time.Time  `json:"first,omitempty"`
 	Last       *time.Time  `json:"last,omitempty"`
@@ -56,7 +57,7 @@ func (h *hook) send(ctx context.Context, n oauth.Notice) error {
 	if n.Rule != "" {
 		first, last := n.First.UTC(), n.At.UTC()
 		data.Rule, data.Window = "wasteful_tokens_per_"+string(n.Rule), int64(n.Rule.Window()/time.Second)
-		data.Count, data.Allowed, data.First, data.Last = n.Used, n.Allowed, &first, &last
+		data.Count, data.Inherited, data.Allowed, data.First, data.Last = n.Used, n.Inherited, n.Allowed, &first, &last
 	}
 	client, owner, err := h.service.Owner(ctx, n.ClientID)
 	switch {

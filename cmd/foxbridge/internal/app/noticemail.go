@@ -36,6 +36,7 @@ type post struct {
 type letter struct {
 	Name, App, ClientID, Issuer string
 	Used, Allowed               int
+	Inherited                   int  // of Used, by deleted applications of the owner
 	Day                         bool // the rule is that of the day
 	Counted                     bool // it is the policy's
 	First, At                   string
@@ -107,7 +108,7 @@ func letterOf(r oauth.Ruling, c oauth.Client, owner oauth.User, issuer string) l
 	at := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 	return letter{
 		Name: oneLine(owner.Name), App: oneLine(c.Name), ClientID: c.ID, Issuer: issuer,
-		Used: r.Used, Allowed: r.Allowed, Day: r.Rule == oauth.RuleDay, Counted: r.Rule != "",
+		Used: r.Used, Inherited: r.Inherited, Allowed: r.Allowed, Day: r.Rule == oauth.RuleDay, Counted: r.Rule != "",
 		First: at(r.First), At: at(r.At), Reason: oneLine(r.Reason),
 		Drain: r.Lever == oauth.LeverDrain, Operator: r.Actor == oauth.ByOperator, Active: c.Status == oauth.Active,
 		Link: issuer + "/dev/apps/" + c.ID,

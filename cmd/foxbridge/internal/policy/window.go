@@ -141,8 +141,8 @@ func (t *Trial) Reactivate(minute int64) {
 	t.off, t.window, t.reactivated = nil, Window{}, minute
 }
 
-// Inherit counts what another application of its owner wasted in a minute, from when that
-// is deleted on; not if that was before the last reactivation.
+// Inherit counts what an application wasted in a minute that its owner had deleted before
+// this one was registered.
 func (t *Trial) Inherit(minute int64, wasteful int) {
 	if minute > t.reactivated {
 		t.window.Add(minute, wasteful)

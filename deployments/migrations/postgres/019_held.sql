@@ -1,0 +1,168 @@
+-- +goose Up
+
+-- Until when the grant's access tokens make another one wasteful: the last one's end, also
+-- if the application itself gave it back. NULL if a person or an operator has ended it. Who
+-- ended those that are revoked by now is not known.
+ALTER TABLE oauth_grants RENAME COLUMN access_expires_at TO held_until;
+
+UPDATE oauth_grants SET held_until = NULL WHERE revoked_at IS NOT NULL AND held_until > now();
+
+-- What a deleted application wasted counts on for those that its owner registered after it
+-- was deleted. Deletions are numbered for that: clocks of several bridges may differ, and
+-- one may go back.
+ALTER TABLE oauth_users
+    ADD COLUMN deletions integer NOT NULL DEFAULT 0; -- of applications of which this is the owner
+
+ALTER TABLE oauth_clients
+    ADD COLUMN succeeds integer NOT NULL DEFAULT 0, -- how many deletions of its owner there were when it was registered
+    ADD COLUMN deletion integer NOT NULL DEFAULT 0; -- which deletion of its owner was its own; 0 if it is not deleted
+
+UPDATE oauth_users u
+SET deletions = d.deletions
+FROM (SELECT owner_id, count(*) AS deletions FROM oauth_clients WHERE status = 'deleted' GROUP BY owner_id) d
+WHERE d.owner_id = u.id;
+
+UPDATE oauth_clients c
+SET deletion = u.deletions
+FROM oauth_users u
+WHERE u.id = c.owner_id AND c.status = 'deleted';
+
+ALTER TABLE oauth_rulings
+    ADD COLUMN inherited integer NOT NULL DEFAULT 0; -- of used, by deleted applications of the owner
+
+-- The decision is made by these.
+DROP FUNCTION oauth_measure(
+    text, bigint, timestamptz, integer, text, boolean, integer, integer, boolean,
+    bigint, smallint, integer, integer, integer, integer);
+
+-- oauth_measure decides on a request for tokens of a personal application that is active by
+-- the rules of oauth.Judge, and writes down what comes of it, in the transaction that
+-- issues them. The application's row is locked before; each statement in it sees what
+-- was committed until then. The arguments that begin with app are columns of that row.
+-- +goose StatementBegin
+CREATE FUNCTION oauth_measure(
+    client text, person bigint, asked_at timestamptz, this_minute integer, grant_name text, in_shadow boolean,
+    default_hour integer, default_day integer, drain boolean,
+    app_owner bigint, app_told smallint, app_wasted integer, app_reactivated integer, app_succeeds integer,
+    app_hour integer, app_day integer
+) RETURNS oauth_tally LANGUAGE plpgsql AS $$
+DECLARE
+    quota_hour integer := coalesce(app_hour, default_hour);
+    quota_day  integer := coalesce(app_day, default_day);
+    became     integer;
+    wastes     boolean;
+    inherits   boolean;
+    in_hour    integer;
+    in_day     integer;
+    old_hour   integer := 0; -- of these, by deleted applications of the owner
+    old_day    integer := 0;
+    hour_since integer;
+    day_since  integer;
+    by_day     boolean;
+    spent      integer;
+    quota      integer;
+    before     integer;
+    level      integer;
+    news       boolean;
+    ruling     bigint;
+BEGIN
+    IF app_told = 0 AND app_wasted <= this_minute - 1440 AND person IS NOT NULL THEN -- so it is nearly always
+        INSERT INTO oauth_issuance_minutes AS m (client_id, minute, grant_type, outcome, lane, tokens, wasteful, forgiven)
+        SELECT client, this_minute, grant_name, 'issued', 0, 1, 0, 0
+        WHERE NOT EXISTS (
+                SELECT FROM oauth_grants g
+                WHERE g.user_id = person AND g.client_id = client AND g.held_until > asked_at + interval '5 minutes')
+            AND (app_succeeds = 0 OR NOT EXISTS (
+                SELECT FROM oauth_clients d
+                WHERE d.owner_id = app_owner AND d.status = 'deleted' AND d.wasted_minute > this_minute - 1440
+                    AND d.deletion <= app_succeeds))
+        ON CONFLICT (client_id, minute, grant_type, outcome, lane) DO UPDATE SET tokens = m.tokens + 1;
+        IF FOUND THEN
+            RETURN ROW(0, false, 0, false, quota_hour = 0, 0, CASE quota_hour WHEN 0 THEN quota_day ELSE quota_hour END,
+                0, 0, quota_hour, quota_day, 0, 0)::oauth_tally;
+        END IF;
+    END IF;
+
+    SELECT coalesce((
+            SELECT true FROM oauth_grants g
+            WHERE g.user_id = person AND g.client_id = client AND g.held_until > asked_at + interval '5 minutes'
+            ORDER BY g.held_until DESC LIMIT 1), false), -- backwards: before it is what the grant's row was
+        app_succeeds > 0 AND EXISTS (
+            SELECT FROM oauth_clients d
+            WHERE d.owner_id = app_owner AND d.status = 'deleted' AND d.wasted_minute > this_minute - 1440
+                AND d.deletion <= app_succeeds),
+        coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE m.minute > this_minute - 60), 0),
+        coalesce(sum(m.wasteful - m.forgiven), 0),
+        coalesce(min(m.minute) FILTER (WHERE m.minute > this_minute - 60 AND m.wasteful > m.forgiven), 0),
+        coalesce(min(m.minute) FILTER (WHERE m.wasteful > m.forgiven), 0)
+    INTO wastes, inherits, in_hour, in_day, hour_since, day_since
+    FROM oauth_issuance_minutes m
+    WHERE m.client_id = client AND m.minute > this_minute - 1440 AND m.outcome <> 'switched_off';
+    IF person IS NULL THEN
+        wastes := EXISTS (
+            SELECT FROM oauth_grants g
+            WHERE g.user_id IS NULL AND g.client_id = client AND g.held_until > asked_at + interval '5 minutes');
+    END IF;
+    IF inherits THEN
+        SELECT coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE m.minute > this_minute - 60), 0),
+            coalesce(sum(m.wasteful - m.forgiven), 0),
+            coalesce(least(nullif(hour_since, 0), min(m.minute) FILTER (WHERE m.minute > this_minute - 60 AND m.wasteful > m.forgiven)), 0),
+            coalesce(least(nullif(day_since, 0), min(m.minute) FILTER (WHERE m.wasteful > m.forgiven)), 0)
+        INTO old_hour, old_day, hour_since, day_since
+        FROM oauth_clients d
+        JOIN oauth_issuance_minutes m ON m.client_id = d.id
+        WHERE d.owner_id = app_owner AND d.status = 'deleted' AND d.wasted_minute > this_minute - 1440
+            AND d.deletion <= app_succeeds AND d.kind = 'personal'
+            AND m.minute > greatest(this_minute - 1440, app_reactivated) AND m.outcome <> 'switched_off';
+        in_hour := in_hour + old_hour;
+        in_day := in_day + old_day;
+    END IF;
+
+    became := 0;
+    before := CASE WHEN in_day = 0 THEN 0 ELSE app_told END; -- a day without waste has ended the episode
+    in_hour := in_hour + wastes::integer;
+    in_day := in_day + wastes::integer;
+    by_day := quota_day > 0 AND (quota_hour = 0 OR in_day::bigint * quota_hour > in_hour::bigint * quota_day);
+    spent := CASE WHEN by_day THEN in_day ELSE in_hour END;
+    quota := CASE WHEN by_day THEN quota_day ELSE quota_hour END;
+    level := CASE
+        WHEN quota = 0 OR NOT wastes THEN 0
+        WHEN spent > quota THEN 3
+        WHEN 5 * spent::bigint >= 4 * quota::bigint THEN 2
+        WHEN 2 * spent::bigint >= quota THEN 1
+        ELSE 0
+    END;
+    news := level > before;
+    IF level = 3 AND NOT in_shadow THEN
+        became := 1;
+        news := true;
+        in_hour := in_hour - 1;
+        in_day := in_day - 1;
+    END IF;
+
+    INSERT INTO oauth_issuance_minutes AS m (client_id, minute, grant_type, outcome, lane, tokens, wasteful, forgiven)
+    VALUES (client, this_minute, grant_name, CASE WHEN level < 3 THEN 'issued' WHEN in_shadow THEN 'shadow' ELSE 'switched_off' END,
+        0, 1, wastes::integer, 0)
+    ON CONFLICT (client_id, minute, grant_type, outcome, lane)
+    DO UPDATE SET tokens = m.tokens + 1, wasteful = m.wasteful + excluded.wasteful;
+
+    IF news THEN
+        INSERT INTO oauth_rulings (client_id, ruled_at, verdict, actor, reason, rule, used, inherited, allowed, first_at, grant_type, lever, effective)
+        VALUES (client, asked_at, CASE WHEN level = 1 THEN 'notice' WHEN level = 2 THEN 'warning' WHEN in_shadow THEN 'shadow' ELSE 'switch_off' END,
+            'policy', '', CASE WHEN by_day THEN 'day' ELSE 'hour' END,
+            spent, CASE WHEN by_day THEN old_day ELSE old_hour END, quota,
+            to_timestamp(coalesce(nullif(CASE WHEN by_day THEN day_since ELSE hour_since END, 0), this_minute)::bigint * 60), grant_name,
+            CASE WHEN became = 0 THEN '' WHEN drain THEN 'drain' ELSE 'off' END, true)
+        RETURNING id INTO ruling;
+    END IF;
+    IF became = 1 THEN
+        UPDATE oauth_clients k SET status = 'off', draining = drain, off_ruling = ruling, told = level WHERE k.id = client;
+    ELSIF greatest(level, before) <> app_told OR wastes AND app_wasted < this_minute THEN
+        UPDATE oauth_clients k
+        SET told = greatest(level, before), wasted_minute = greatest(k.wasted_minute, this_minute * wastes::integer)
+        WHERE k.id = client;
+    END IF;
+    RETURN ROW(became, wastes, level, news, by_day, spent, quota, in_hour, in_day, quota_hour, quota_day, hour_since, day_since)::oauth_tally;
+END
+$$;
+-- +goose StatementEnd
