@@ -254,7 +254,7 @@ func (c Caller) who() string {
 	if c.ClientName == "" {
 		return c.UserName
 	}
-	return fmt.Sprintf("%s (%s)", c.UserName, c.ClientName)
+	return fmt.Sprintf("%s (%s)", c.UserName, quotable(c.ClientName))
 }
 
 // couldNot begins the sentence of what somebody tried.

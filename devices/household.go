@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Bounds of invitations.
@@ -48,7 +49,8 @@ func (s *Service) Invite(ctx context.Context, owner Person, siteID int64, email 
 		return Invitation{}, "", &FieldError{"role", "is not one of [member guest]"}
 	}
 	address, err := mail.ParseAddress(email)
-	if err != nil || address.Address != email || len(email) > 254 {
+	// An account's address is ASCII: no other can ever answer, and it may look like one that can.
+	if err != nil || address.Address != email || len(email) > 254 || strings.ContainsFunc(email, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return Invitation{}, "", &FieldError{"email", "is no e-mail address"}
 	}
 	secret := randomHex(16)
@@ -58,9 +60,9 @@ func (s *Service) Invite(ctx context.Context, owner Person, siteID int64, email 
 		CreatedAt: now, ExpiresAt: now.Add(invitationLife),
 	}
 	err = s.store.Invite(ctx, i, invitationsMax, accountEntry(site, now, map[Role]Text{
-		Member: {"{who} invited {email} as a member", "{who} a invité {email} comme membre"},
-		Guest:  {"{who} invited {email} as a guest", "{who} a invité {email} comme invité"},
-	}[role], "who", owner.Name, "email", i.Email))
+		Member: {"{who} invited somebody as a member", "{who} a invité quelqu’un comme membre"},
+		Guest:  {"{who} invited somebody as a guest", "{who} a invité quelqu’un comme invité"},
+	}[role], "who", quotable(owner.Name)))
 	switch {
 	case errors.Is(err, ErrFull):
 		return Invitation{}, "", &FieldError{"site", fmt.Sprintf("has %d open invitations, which is all there may be", invitationsMax)}
@@ -79,7 +81,7 @@ func (s *Service) Uninvite(ctx context.Context, owner Person, siteID int64, emai
 	}
 	email = strings.ToLower(email)
 	err = s.store.Uninvite(ctx, siteID, email, accountEntry(site, s.now(),
-		Text{"{who} withdrew the invitation of {email}", "{who} a retiré l’invitation de {email}"}, "who", owner.Name, "email", email))
+		Text{"{who} withdrew an invitation", "{who} a retiré une invitation"}, "who", quotable(owner.Name)))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return &FieldError{"email", "is not invited"}
@@ -122,7 +124,7 @@ func (s *Service) Decline(ctx context.Context, p Person, secret string) error {
 		return err
 	}
 	err = s.store.Uninvite(ctx, site.ID, i.Email, accountEntry(site, s.now(),
-		Text{"{email} declined the invitation", "{email} a décliné l’invitation"}, "email", i.Email))
+		Text{"An invitation was declined", "Une invitation a été déclinée"}))
 	switch {
 	case errors.Is(err, ErrNotFound): // withdrawn meanwhile
 		return notInvited()
@@ -147,7 +149,7 @@ func (s *Service) Join(ctx context.Context, p Person, secret string) (Site, erro
 			return accountEntry(site, now, map[Role]Text{
 				Member: {"{who} is a member of this home now", "{who} est maintenant membre de ce domicile"},
 				Guest:  {"{who} is a guest of this home now", "{who} est maintenant invité de ce domicile"},
-			}[role], "who", p.Name)
+			}[role], "who", quotable(p.Name))
 		},
 	})
 	switch {
@@ -174,7 +176,7 @@ func (s *Service) RemoveMember(ctx context.Context, by Person, siteID int64, who
 		return notOwner()
 	}
 	err = s.store.RemoveMember(ctx, siteID, who.UserID, strings.ToLower(who.Email), accountEntry(site, s.now(),
-		Text{"{who} does not belong to this home any more", "{who} ne fait plus partie de ce domicile"}, "who", who.Name))
+		Text{"{who} does not belong to this home any more", "{who} ne fait plus partie de ce domicile"}, "who", quotable(who.Name)))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return &FieldError{"email", "does not belong to the home"}
@@ -247,7 +249,8 @@ type ApplicationReport struct {
 }
 
 // ReportApplication writes into the history of the sites to which a person belongs what
-// became of an application's access to them, in each once.
+// became of an application's access to them, in each once. Of a guest's applications,
+// which can only look, nothing is told: a guest could fill the history with them.
 func (s *Service) ReportApplication(ctx context.Context, r ApplicationReport) error {
 	if r.ID == "" || len(r.ID) > 200 {
 		return errors.New("report application: an id of 1 to 200 bytes is missing")
@@ -259,14 +262,14 @@ func (s *Service) ReportApplication(ctx context.Context, r ApplicationReport) er
 	var entries []Entry
 	for _, site := range list {
 		event := r.In(site.ID)
-		if event == "" {
+		if event == "" || site.Role == Guest {
 			continue
 		}
 		text := applicationText(event)
 		if text == (Text{}) {
 			return fmt.Errorf("report application: unknown event %q", event)
 		}
-		e := accountEntry(site.Site, r.At, text, "who", r.Person.Name, "application", r.Application)
+		e := accountEntry(site.Site, r.At, text, "who", quotable(r.Person.Name), "application", r.Application)
 		e.Key = r.ID
 		entries = append(entries, e)
 	}

@@ -86,7 +86,7 @@ func TestAMemberMayDoEverythingButInvite(t *testing.T) {
 	_, err = h.Execute(t.Context(), h.other, r)
 	require.Equal(t, devices.NoSuch, refusal(t, err), "at once")
 	require.Equal(t, []string{
-		"Alice invited bob@example.org as a member", "Bob is a member of this home now", "Bob does not belong to this home any more",
+		"Alice invited somebody as a member", "Bob is a member of this home now", "Bob does not belong to this home any more",
 	}, h.labels(devices.HistoryAccount))
 }
 
@@ -109,6 +109,14 @@ func TestAnInvitationIsItsAddresssOnceAndForAWeek(t *testing.T) {
 		},
 		"no address": func() error {
 			_, _, err := h.Invite(t.Context(), owner, h.site.ID, "Bob <bob@example.org>", devices.Guest)
+			return err
+		},
+		"an address that looks like another": func() error {
+			_, _, err := h.Invite(t.Context(), owner, h.site.ID, "bob@ex\u0430mple.org", devices.Guest)
+			return err
+		},
+		"an address with what nobody sees": func() error {
+			_, _, err := h.Invite(t.Context(), owner, h.site.ID, "b\u200bob@example.org", devices.Guest)
 			return err
 		},
 	} {
@@ -155,7 +163,7 @@ func TestAnOwnerWithdrawsAnInvitation(t *testing.T) {
 	require.ErrorAs(t, h.Uninvite(t.Context(), owner, h.site.ID, "bob@example.org"), &field, "once")
 	h.join(devices.Member)
 	require.Equal(t, devices.NotOwner, refusal(t, h.Uninvite(t.Context(), bob, h.site.ID, "carol@example.org")))
-	require.Contains(t, h.labels(devices.HistoryAccount), "Alice withdrew the invitation of bob@example.org")
+	require.Contains(t, h.labels(devices.HistoryAccount), "Alice withdrew an invitation")
 }
 
 func TestTheHistoryIsInTheSitesLanguage(t *testing.T) {
@@ -252,6 +260,23 @@ func TestApplicationsAreInTheHistoryOfTheSitesTheyAreFor(t *testing.T) {
 	require.Equal(t, []string{"L’application « Weather », connectée par Alice, a été désactivée : elle a demandé trop de jetons"}, h.labels(devices.HistoryAccount))
 }
 
+func TestAGuestsApplicationsAreNotInTheHistory(t *testing.T) {
+	h := newHouse(t)
+	h.join(devices.Guest)
+	before := h.labels(devices.HistoryAccount)
+	report := h.became("e1", "Looking", devices.ApplicationConnected, h.site.ID)
+	report.Person = person(h.other, "")
+	require.NoError(t, h.ReportApplication(t.Context(), report))
+	require.Equal(t, before, h.labels(devices.HistoryAccount))
+}
+
+func TestANameDoesNotEndItsQuotation(t *testing.T) {
+	h := newHouse(t)
+	report := h.became("e1", "Radio”. Alice armed the alarm through “Phone", devices.ApplicationConnected, h.site.ID)
+	require.NoError(t, h.ReportApplication(t.Context(), report))
+	require.Equal(t, []string{"Alice connected the application “Radio'. Alice armed the alarm through 'Phone”"}, h.labels(devices.HistoryAccount))
+}
+
 func TestAUnitThatComesAndGoesIsInTheHistory(t *testing.T) {
 	h := newHouse(t)
 	for range 50 { // in one minute
@@ -298,7 +323,7 @@ func TestAnInvitationIsSeenAndDeclined(t *testing.T) {
 	require.ErrorAs(t, h.Decline(t.Context(), bob, code), &field)
 	_, err = h.Join(t.Context(), bob, code)
 	require.ErrorAs(t, err, &field)
-	require.Equal(t, []string{"Alice invited bob@example.org as a guest", "bob@example.org declined the invitation"}, h.labels(devices.HistoryAccount))
+	require.Equal(t, []string{"Alice invited somebody as a guest", "An invitation was declined"}, h.labels(devices.HistoryAccount))
 	_, err = h.LastRuns(t.Context(), h.other, h.site.ID)
 	require.Equal(t, devices.NoSuch, refusal(t, err))
 }

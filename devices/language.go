@@ -25,13 +25,24 @@ func (t Text) In(l Language) string {
 	return t.English
 }
 
-// fill puts values in the place of variables: pairs of a name and its value.
+// fill puts values in the place of variables: pairs of a name and its value. Who did it may
+// be a scenario in quotation marks; in any other value they become apostrophes.
 func fill(sentence string, values ...string) string {
 	pairs := make([]string, 0, len(values))
 	for i := 0; i+1 < len(values); i += 2 {
-		pairs = append(pairs, "{"+values[i]+"}", values[i+1])
+		name, value := values[i], values[i+1]
+		if name != "who" {
+			value = quotable(value)
+		}
+		pairs = append(pairs, "{"+name+"}", value)
 	}
 	return strings.NewReplacer(pairs...).Replace(sentence)
+}
+
+// quotable gives a name to stand in quotation marks: one that closed them could go on as
+// if the house were speaking.
+func quotable(name string) string {
+	return strings.NewReplacer("“", "'", "”", "'", "„", "'", "‟", "'", "«", "'", "»", "'", `"`, "'").Replace(name)
 }
 
 // Why a command was not done, as the end of a sentence.

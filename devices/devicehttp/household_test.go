@@ -208,7 +208,7 @@ func TestAnInvitationFromItsPage(t *testing.T) {
 	require.Equal(t, h.path(""), h.alice.submitOf(before, h.path("/withdraw"), "email", "bob@example.org").location)
 	require.Equal(t, http.StatusConflict, h.alice.submitOf(before, h.path("/withdraw"), "email", "bob@example.org").status)
 	require.Equal(t, http.StatusUnprocessableEntity, h.bob.enter(code).status)
-	require.Equal(t, []string{"Alice invited bob@example.org as a guest", "Bob is a guest of this home now", "Bob does not belong to this home any more"},
+	require.Equal(t, []string{"Alice invited somebody as a guest", "Bob is a guest of this home now", "Bob does not belong to this home any more"},
 		h.told(devices.HistoryAccount)[:3])
 }
 
