@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -266,11 +265,12 @@ func (s *Service) unit(ctx context.Context, id string) (Unit, error) {
 	return unit, nil
 }
 
-// plain makes a unit's words fit for a record: valid UTF-8 without control
-// characters, cut to textMax.
+// plain makes a unit's words fit for a record: valid UTF-8 without control characters
+// and others that nobody sees, cut to textMax. So no sentence of a history is read in
+// another order than it was written, or has lines of its own.
 func plain(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if isUnseen(r) {
 			return -1
 		}
 		return r

@@ -55,18 +55,13 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.permitSteps(c, scenario.Steps); err != nil {
+		return nil, err
+	}
 	parts := s.partsOf(site, unit, scenario.Steps)
 	spent := []Kind{Scene}
-	for _, p := range parts {
-		if p.err != nil {
-			continue
-		}
-		if err := permit(c, p.row); err != nil {
-			return nil, err
-		}
-		if p.row.Kind == Security && len(spent) == 1 {
-			spent = append(spent, Security)
-		}
+	if slices.ContainsFunc(parts, func(p begunPart) bool { return p.err == nil && p.row.Kind == Security }) {
+		spent = append(spent, Security)
 	}
 	for i, kind := range spent {
 		if err := s.spend(ctx, c, kind); err != nil {
@@ -82,6 +77,21 @@ func (s *Service) PlayScenario(ctx context.Context, c Caller, r TogetherRequest)
 	}
 	s.tellPlayed(ctx, c, row, site, scenario, list)
 	return list, nil
+}
+
+// permitSteps refuses a caller whose token is not good for each of the steps. One of a
+// device that is gone does nothing.
+func (s *Service) permitSteps(c Caller, steps []Step) error {
+	for _, step := range steps {
+		row, known := s.table.operation(step.Device.Kind, step.Operation)
+		if !known {
+			continue
+		}
+		if err := permit(c, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tellPlayed writes into the history that somebody played a scenario.
@@ -107,8 +117,9 @@ func (s *Service) tell(ctx context.Context, entries ...Entry) error {
 	return s.store.Append(write, entries)
 }
 
-// SwitchScenario lets a scenario run by itself, or not. One that only a person plays is
-// refused.
+// SwitchScenario lets a scenario run by itself, or not. The caller's token must be good
+// for each of its operations, as to play it: what it will do or leave undone at its time is
+// done by whoever enables or disables it. One that only a person plays is refused.
 func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID, scenarioID int64) error {
 	site, _, scenario, err := s.scenario(ctx, c, row, siteID, scenarioID)
 	if err != nil {
@@ -116,6 +127,9 @@ func (s *Service) SwitchScenario(ctx context.Context, c Caller, row Row, siteID,
 	}
 	if scenario.Type == OnDemand {
 		return &Refusal{Code: WrongType, Text: "A scenario on demand does not run by itself: it can be played only"}
+	}
+	if err := s.permitSteps(c, scenario.Steps); err != nil {
+		return err
 	}
 	if err := s.spend(ctx, c, Scene); err != nil {
 		return err

@@ -785,7 +785,7 @@ func TestLabelsAreSeenWhole(t *testing.T) {
 
 func TestEventsAreInTheHistoryOnce(t *testing.T) {
 	h := newHouse(t)
-	e := devices.EventReport{ID: "e1", Type: devices.EventAlarm, Time: h.clock.Now().Add(time.Hour), Text: "Front door\x07 opened"}
+	e := devices.EventReport{ID: "e1", Type: devices.EventAlarm, Time: h.clock.Now().Add(time.Hour), Text: "Front\u2028 door\x07 \u202eop\u200bened\u2069\u2029"}
 	for range 2 {
 		require.NoError(t, h.ReportEvent(t.Context(), h.unit.ID, e))
 	}

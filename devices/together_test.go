@@ -256,6 +256,32 @@ func TestEnableAndDisablePersist(t *testing.T) {
 	require.Equal(t, devices.NoSuch, refusal(t, h.SwitchScenario(t.Context(), h.owner, rowOf(t, devices.SwitchScenario, ""), h.site.ID, h.socket.ID)))
 }
 
+// What a token may not do now it may not have done, or left undone, at its time either.
+func TestASwitchedScenarioIsNoWayRoundAScope(t *testing.T) {
+	for operation, scope := range map[string]string{"disarmed": "security:disarm", "armed": "security:arm"} {
+		h := newHouse(t)
+		s, err := h.AddScenario(t.Context(), devices.Scenario{
+			SiteID: h.site.ID, Label: operation, Type: devices.Scheduled, Rule: []byte(`{"at":"07:00"}`), CreatedBy: h.owner.UserID,
+			Steps: []devices.Step{{Device: h.socket, Operation: "on"}, {Device: devices.Device{Kind: devices.Security}, Operation: operation}},
+		})
+		require.NoError(t, err)
+		for _, row := range devices.Catalogue() {
+			if row.Action != devices.SwitchScenario {
+				continue
+			}
+			c := h.owner
+			c.Unscoped, c.Scopes = false, []string{"scenario:read", "scenario:operate", "socket:operate"}
+			var refused *devices.Refusal
+			require.ErrorAs(t, h.SwitchScenario(t.Context(), c, row, h.site.ID, s.ID), &refused, "%s a scenario that has the alarm %s", row.Operation, operation)
+			require.Equal(t, devices.MissingScope, refused.Code)
+			require.Equal(t, scope, refused.Scope)
+			c.Scopes = append(c.Scopes, scope)
+			require.NoError(t, h.SwitchScenario(t.Context(), c, row, h.site.ID, s.ID))
+		}
+		require.Len(t, h.labels(devices.HistoryScenario), 2, "the refused ones changed nothing")
+	}
+}
+
 func TestAnOperationThatTheUnitsCatalogueDoesNotKnow(t *testing.T) {
 	h := newHouse(t)
 	require.NoError(t, h.ReportLink(t.Context(), h.unit.ID, devices.LinkReport{Online: true, Session: "old", Catalogue: 1, Clock: h.clock.Now()}))

@@ -109,7 +109,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 		}, []string{"kind", "operation"}),
 		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "notices_total",
-			Help: "Attempts to tell somebody of a verdict on an application, by channel and what became of them: told, failed (tried again later), given_up, vain (nobody is to be told).",
+			Help: "Attempts to tell somebody of a verdict on an application, by channel and what became of them: told, failed (tried again later), given_up, vain (nobody is to be told), withheld (the owner was sent enough mail).",
 		}, []string{"channel", "result"}),
 		linkUp: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "mqtt_link_up",

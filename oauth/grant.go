@@ -94,10 +94,19 @@ func (s *Service) meter(c Client) Meter {
 	return Meter{Mode: s.opts.Mode, Kind: c.Kind, Limits: *s.opts.Limits, Lever: s.opts.Lever}
 }
 
-// authenticateClient finds the client that knows this secret; of a public client its
-// name is enough, since what it redeems is bound to its code_verifier. An unknown
-// client_id and a wrong secret get the same answer.
+// authenticateClient identifies a client, which must be one that may be used.
 func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Client, error) {
+	client, err := s.identify(ctx, id, secret)
+	if err != nil {
+		return Client{}, err
+	}
+	return client, s.usable(ctx, client)
+}
+
+// identify finds the client that knows this secret, whatever its status; of a public
+// client its name is enough, since what it redeems is bound to its code_verifier. An
+// unknown client_id and a wrong secret get the same answer.
+func (s *Service) identify(ctx context.Context, id, secret string) (Client, error) {
 	if id == "" {
 		return Client{}, noCredentials()
 	}
@@ -118,7 +127,7 @@ func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Cl
 			return Client{}, err
 		}
 	}
-	return client, s.usable(ctx, client)
+	return client, nil
 }
 
 // usable refuses a client that may not be used.

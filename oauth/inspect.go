@@ -17,7 +17,8 @@ type ClientRequest struct {
 }
 
 // Revoke ends a token of the client, with a refresh token all of its grant. What is
-// not a live token of this client is no error (RFC 7009 section 2.2).
+// not a live token of this client is no error (RFC 7009 section 2.2). A client that is switched
+// off may as well: what of its tokens still works it can end.
 func (s *Service) Revoke(ctx context.Context, req ClientRequest) error {
 	client, err := s.asking(ctx, req)
 	if err != nil || !isHex(req.Token, secretDigits) {
@@ -41,6 +42,9 @@ func (s *Service) Introspect(ctx context.Context, req ClientRequest) (Token, boo
 	if client.Public {
 		return Token{}, false, s.refuse("", noCredentials())
 	}
+	if err := s.usable(ctx, client); err != nil {
+		return Token{}, false, s.refuse(client.ID, err)
+	}
 	if !isHex(req.Token, secretDigits) {
 		return Token{}, false, nil
 	}
@@ -54,9 +58,13 @@ func (s *Service) Introspect(ctx context.Context, req ClientRequest) (Token, boo
 	return token, true, nil
 }
 
-// asking authenticates the client of a request that must name a token.
+// asking authenticates the client of a request that must name a token. It may be
+// switched off.
 func (s *Service) asking(ctx context.Context, req ClientRequest) (Client, error) {
-	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret)
+	client, err := s.identify(ctx, req.ClientID, req.ClientSecret)
+	if err == nil && client.Status != Off {
+		err = s.usable(ctx, client)
+	}
 	if err != nil {
 		return Client{}, s.refuse("", err)
 	}

@@ -52,6 +52,40 @@ func TestAnApplicationLearnsOfItsOwnTokensOnly(t *testing.T) {
 	require.False(t, live)
 }
 
+// An application that is off can still end a token that works, as one that leaked does
+// with the lever drain. It takes the secret, and nothing else is given to it.
+func TestAnApplicationThatIsOffMayRevoke(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(o *oauth.Options) { o.Lever = oauth.LeverDrain })
+	app := s.commercial(t)
+	leaked := s.issue(t, app)
+	did, err := s.SwitchOff(t.Context(), app.ID, oauth.ByOperator, "", "it leaks")
+	require.NoError(t, err)
+	require.True(t, did)
+	_, err = s.Authenticate(t.Context(), leaked.AccessToken)
+	require.NoError(t, err, "it runs out")
+	stranger := app.about(leaked.AccessToken)
+	stranger.ClientSecret = oauth.NewSecret()
+	var refusal *oauth.Error
+	require.ErrorAs(t, s.Revoke(t.Context(), stranger), &refusal)
+	require.Equal(t, oauth.CodeInvalidClient, refusal.Code)
+	_, _, err = s.Introspect(t.Context(), app.about(leaked.AccessToken))
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, oauth.CodeUnauthorizedClient, refusal.Code)
+	require.NotNil(t, refusal.Explanation)
+
+	require.NoError(t, s.Revoke(t.Context(), app.about(leaked.AccessToken)))
+	_, err = s.Authenticate(t.Context(), leaked.AccessToken)
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, oauth.CodeInvalidToken, refusal.Code)
+	require.NoError(t, s.Revoke(t.Context(), app.about(leaked.RefreshToken)), "its grant ends too")
+	_, err = s.Reactivate(t.Context(), app.ID, oauth.ByOperator, "", "")
+	require.NoError(t, err)
+	_, live, err := s.Introspect(t.Context(), app.about(leaked.RefreshToken))
+	require.NoError(t, err)
+	require.False(t, live)
+}
+
 func TestAPublicApplicationMayRevokeButNotIntrospect(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

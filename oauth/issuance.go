@@ -290,6 +290,7 @@ type IssuanceMinute struct {
 	ClientID string
 	Kind     Kind
 	OwnerID  int64
+<<<<<<< HEAD
 	// Deletions of the owner's applications are numbered from 1 on. Succeeds is how many
 	// there were when this one was registered, Deletion its own; 0 if it is not deleted.
 	// What one has wasted counts for those that succeed its Deletion.
@@ -299,6 +300,14 @@ type IssuanceMinute struct {
 	Outcome            string // BookedIssued, BookedShadow or BookedOff
 	Tokens             int
 	Wasteful           int // of these
+=======
+	Minute   int64  // see Minute
+	Grant    string // grant_type
+	Outcome  string // BookedIssued, BookedShadow or BookedOff
+	Tokens   int
+	Wasteful int // of these
+	Forgiven int // of the wasteful ones: they do not count any more
+>>>>>>> main
 }
 
 // Issuances are what an application was issued from At on, for as long as was asked.

@@ -38,6 +38,11 @@ func (c Channel) Verdicts() []Verdict {
 const (
 	// NoticeAge is how old a ruling may be when it is found that nobody was told of it.
 	NoticeAge = 7 * 24 * time.Hour
+	// OwnerMails is how many mails an owner is sent about rulings within OwnerMailsWithin,
+	// of all applications, also deleted ones: as many as three episodes of one take, after
+	// which an operator decides.
+	OwnerMails       = 9
+	OwnerMailsWithin = 24 * time.Hour
 	// LinkLifetime is how long a link in mail leads back to the application.
 	LinkLifetime = 14 * 24 * time.Hour
 )
@@ -58,6 +63,16 @@ type NoticeQuery struct {
 	Limit   int
 }
 
+// NoticeAttempt is about to tell an owner.
+type NoticeAttempt struct {
+	RulingID int64
+	Channel  Channel
+	OwnerID  int64
+	Now      time.Time
+	Since    time.Time // of the other notices those count that were attempted later
+	Max      int       // of them
+}
+
 // Notices keeps who was told of which ruling, and the links that owners were sent.
 // Several processes may tell from one record.
 type Notices interface {
@@ -71,6 +86,11 @@ type Notices interface {
 	// NoticeLater notes when it is due again, or, for a zero time, that it was given up. One
 	// that was told stays told, and an unknown one is no error.
 	NoticeLater(ctx context.Context, rulingID int64, channel Channel, next time.Time) error
+	// AttemptNotice notes that a notice is about to be told to an owner, and reports true.
+	// If a.Max other ones of the channel were since a.Since, it is false, and the notice
+	// is noted as withheld instead: it is never due again. One that was told already, and
+	// an unknown one, is ErrNotFound.
+	AttemptNotice(ctx context.Context, a NoticeAttempt) (bool, error)
 
 	// AddLink keeps a link. An unknown ruling or client is ErrNotFound.
 	AddLink(ctx context.Context, l Link) error
@@ -139,6 +159,19 @@ func (s *Service) NoticeLater(ctx context.Context, n Notice, after time.Duration
 		return fmt.Errorf("put off ruling %d: %w", n.ID, err)
 	}
 	return nil
+}
+
+// AttemptMail notes that a notice is about to be mailed to an owner. It is false if that
+// owner was sent OwnerMails already: this one is then withheld, for good.
+func (s *Service) AttemptMail(ctx context.Context, n Notice, ownerID int64) (bool, error) {
+	now := s.now()
+	may, err := s.opts.Store.AttemptNotice(ctx, NoticeAttempt{
+		RulingID: n.ID, Channel: n.Channel, OwnerID: ownerID, Now: now, Since: now.Add(-OwnerMailsWithin), Max: OwnerMails,
+	})
+	if err != nil {
+		return false, fmt.Errorf("note attempt to mail ruling %d: %w", n.ID, err)
+	}
+	return may, nil
 }
 
 // Owner finds who owns an application. A deleted one, and one without an owner who

@@ -21,8 +21,20 @@ type issuanceMinute struct {
 	ClientID, Name string
 	Kind           oauth.Kind
 	Minute         int64 // Unix time in seconds, divided by 60
-	Tokens         int   // issued; at least 1
-	Wasteful       int   // of these; a token that was refused was not issued and is in neither
+	Tokens         int   // issued; none if there is only something else to tell of the minute
+	Wasteful       int   // of these
+	Refused        int   // wasteful ones on which it was switched off: not issued, and in neither number
+	Off            bool  // it was switched off in this minute, by whatever
+	Reactivated    int   // so often in this minute
+	// Deletions of other personal applications of its owner, which wasted this: before all
+	// that it asked for in this minute, and meanwhile.
+	Before, Meanwhile []wasted
+}
+
+// wasted is how many wasteful tokens an application was issued in a minute.
+type wasted struct {
+	minute int64
+	tokens int
 }
 
 // issuanceMinutes reads the record from a minute on: by client_id, and of a client by
@@ -43,7 +55,7 @@ type rehearsal struct {
 	seen        bool           // it was issued something since
 }
 
-// wouldBe is an application that would have been switched off.
+// wouldBe is that an application would have been switched off.
 type wouldBe struct {
 	ClientID string     `json:"client_id"`
 	Name     string     `json:"name"`
@@ -59,10 +71,12 @@ type wouldBe struct {
 // rehearse replays the record against a policy, as if that had been in force from
 // since on, which is to the minute. What was issued in the day before counts in the
 // windows, as it does when a bridge is given a policy. An application that is switched
-// off stays off: what it was issued later is only in the sums.
+// off stays off until it was really reactivated: what it was issued in between is only in
+// the sums. What was refused is asked for as well. So the policy that was in force
+// switches off what was switched off.
 //
 // The record does not tell the order within a minute: tokens that were not wasteful are
-// taken to have come first, as a first token does.
+// taken to have come first, as a first token does, and those that were refused last.
 func rehearse(ctx context.Context, p policy.Policy, since time.Time, record issuanceMinutes) (rehearsal, error) {
 	r := rehearsal{Since: since.UTC().Truncate(time.Minute), policy: p, SwitchedOff: []wouldBe{}}
 	from := r.Since.Unix() / 60
@@ -93,19 +107,85 @@ func (r *rehearsal) replay(m issuanceMinute, from int64) error {
 	}
 	r.client = m
 	if m.Minute < from {
-		r.trial.Warm(m.Minute, m.Wasteful)
+		r.warm(m)
 		return nil
 	}
-	r.seen = true
+	r.seen = r.seen || m.Tokens+m.Refused > 0
 	r.Tokens += m.Tokens
 	r.Wasteful += m.Wasteful
-	for n := range m.Tokens {
-		if r.trial.Off() {
-			break
-		}
-		r.trial.Ask(m.Minute, n >= m.Tokens-m.Wasteful)
-	}
+	r.play(m)
 	return nil
+}
+
+// warm takes in a minute of before.
+func (r *rehearsal) warm(m issuanceMinute) {
+	if m.Reactivated > 0 && !m.Off {
+		r.trial.Reactivate(m.Minute)
+	}
+	r.inherit(m.Before)
+	r.trial.Warm(m.Minute, m.Wasteful)
+	r.inherit(m.Meanwhile)
+	if m.Reactivated > 0 && m.Off {
+		r.trial.Reactivate(m.Minute)
+	}
+}
+
+// play asks for what was asked for in a minute. A reactivation comes first if the
+// application was off when the minute began, else as soon as it is off, or last.
+func (r *rehearsal) play(m issuanceMinute) {
+	again := m.Reactivated
+	reactivate := func() {
+		if again > 0 {
+			again--
+			r.trial.Reactivate(m.Minute)
+		}
+	}
+	ask := func(wasteful bool) {
+		if r.trial.Off() {
+			reactivate()
+		}
+		if r.trial.Off() {
+			return
+		}
+		if j := r.trial.Ask(m.Minute, wasteful); j.Verdict == oauth.VerdictSwitchOff {
+			r.switchedOff(j)
+		}
+	}
+	if !m.Off {
+		reactivate()
+	}
+	r.inherit(m.Before)
+	for range m.Tokens - m.Wasteful {
+		ask(false)
+	}
+	for n := m.Wasteful + m.Refused; n > 0; n-- {
+		if n == 1 && m.Refused > 0 {
+			r.inherit(m.Meanwhile)
+		}
+		ask(true)
+	}
+	if m.Refused == 0 {
+		r.inherit(m.Meanwhile)
+	}
+	for again > 0 {
+		reactivate()
+	}
+}
+
+func (r *rehearsal) inherit(list []wasted) {
+	for _, w := range list {
+		r.trial.Inherit(w.minute, w.tokens)
+	}
+}
+
+// switchedOff takes down that the client would have been switched off.
+func (r *rehearsal) switchedOff(by oauth.Judgement) {
+	r.SwitchedOff = append(r.SwitchedOff, wouldBe{
+		ClientID: r.client.ClientID, Name: r.client.Name, Kind: r.client.Kind,
+		At:   oauth.StartOf(r.trial.SwitchAt),
+		Rule: by.Rule, Count: by.Used, Limit: by.Allowed,
+		Token: r.trial.Tokens + 1, Wasteful: r.trial.Wasted + 1,
+	})
 }
 
 // finish takes down what became of the last client.
@@ -115,16 +195,6 @@ func (r *rehearsal) finish() {
 	}
 	r.Clients++
 	r.Worst.add(r.trial.Worst.Verdict)
-	if !r.trial.Off() {
-		return
-	}
-	worst := r.trial.Worst
-	r.SwitchedOff = append(r.SwitchedOff, wouldBe{
-		ClientID: r.client.ClientID, Name: r.client.Name, Kind: r.client.Kind,
-		At:   time.Unix(r.trial.SwitchAt*60, 0).UTC(),
-		Rule: worst.Rule, Count: worst.Used, Limit: worst.Allowed,
-		Token: r.trial.Tokens + 1, Wasteful: r.trial.Wasted + 1,
-	})
 }
 
 func policyRehearseCommand(p process, on onIssuance) *cobra.Command {

@@ -227,6 +227,9 @@ func TestRetainedMessagesComeAllHoweverMany(t *testing.T) {
 			p.send(m)
 			require.IsType(t, &packets.PubackPacket{}, p.receive())
 		}
+		// A PUBACK comes before the message is passed on, what follows comes after.
+		p.send(packets.NewControlPacket(packets.Pingreq))
+		require.IsType(t, &packets.PingrespPacket{}, p.receive())
 	}
 	bridge := b.asBridge(t)
 	names := map[string]bool{}

@@ -3,6 +3,7 @@ package oauthhttp
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/foxbridge/foxbridge/oauth"
@@ -17,11 +18,13 @@ var ErrNoToken = errors.New("no access token given")
 // Caller finds on whose behalf a request of the API comes. The access token is in
 // one of three places (RFC 6750 section 2): the header Authorization: Bearer, the
 // query parameter access_token, or the same parameter in the body of a
-// form-urlencoded POST. A place with an empty token is none. No other body is read.
+// form-urlencoded POST. A place with an empty token is none, and copies of one token are
+// one. No other body is read.
 //
-// Its refusals are *oauth.Error: CodeInvalidRequest for more than one token or a
-// body too large to search, CodeInvalidToken otherwise, with the cause ErrNoToken if
-// there is none. It logs nothing. Any other error means that the server failed.
+// Its refusals are *oauth.Error: CodeInvalidRequest for a body too large to search,
+// CodeInvalidToken otherwise, with the cause ErrNoToken if there is none. Also for two
+// tokens, where RFC 6750 section 3.1 would have invalid_request and 400: clients of this
+// API take that for the end of their authorization. It logs nothing. Any other error means that the server failed.
 //
 // The request is counted by Options.Limits, for the token if that is live and else for
 // the address that it comes from; CodeSlowDown says that its sender has to wait.
@@ -45,18 +48,17 @@ func (h *Handler) access(r *http.Request) (oauth.Access, error) {
 	return h.service.Authenticate(r.Context(), token)
 }
 
-// BearerStatus is the HTTP status of a refusal of Caller (RFC 6750 section 3.1).
+// BearerStatus is the HTTP status of a refusal of Caller (RFC 6750 section 3.1), and never
+// 400.
 func BearerStatus(refusal *oauth.Error) int {
-	if refusal.Code == oauth.CodeSlowDown {
+	switch refusal.Code {
+	case oauth.CodeSlowDown:
 		return http.StatusTooManyRequests
-	}
-	if refusal.Code != oauth.CodeInvalidRequest {
+	case oauth.CodeInvalidRequest:
+		return http.StatusRequestEntityTooLarge
+	default:
 		return http.StatusUnauthorized
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](refusal.Err); ok {
-		return http.StatusRequestEntityTooLarge
-	}
-	return http.StatusBadRequest
 }
 
 // WWWAuthenticate is the challenge that goes with a refusal of Caller (RFC 6750
@@ -91,7 +93,8 @@ func bearerToken(r *http.Request) (string, *oauth.Error) {
 	if refusal != nil {
 		return "", refusal
 	}
-	switch len(tokens) {
+	slices.Sort(tokens)
+	switch tokens = slices.Compact(tokens); len(tokens) {
 	case 0:
 		return "", &oauth.Error{
 			Code: oauth.CodeInvalidToken, Description: "No access token was given",
@@ -100,7 +103,10 @@ func bearerToken(r *http.Request) (string, *oauth.Error) {
 	case 1:
 		return tokens[0], nil
 	default:
-		return "", badRequest("More than one access token was given", "access token given twice")
+		return "", &oauth.Error{
+			Code: oauth.CodeInvalidToken, Description: "More than one access token was given",
+			Reason: "several access tokens given",
+		}
 	}
 }
 
@@ -122,6 +128,9 @@ func bodyTokens(tokens []string, r *http.Request) ([]string, *oauth.Error) {
 	}
 	body, refusal := readBody(nil, r)
 	if refusal != nil {
+		if _, large := errors.AsType[*http.MaxBytesError](refusal.Err); !large {
+			refusal.Code = oauth.CodeInvalidToken // there may be one, or not
+		}
 		return nil, refusal
 	}
 	return formTokens(tokens, string(body)), nil

@@ -58,6 +58,11 @@ func TestTheThreePlacesOfAToken(t *testing.T) {
 		"a huge JSON body is not":     request("POST", path+"?access_token="+token, strings.Repeat("x", 1<<20), contentType, jsonType),
 		"a form body of the size":     request("POST", path+"?access_token="+token, strings.Repeat("x", 64<<10), contentType, form),
 		"body with broken others":     request("POST", path, "%zz=%zz&access_token="+token, contentType, form),
+		"header and query":            request("GET", path+"?access_token="+token, "", authorization, "Bearer "+token),
+		"header and body":             request("POST", path, "access_token="+token, authorization, "Bearer "+token, contentType, form),
+		"query and body":              request("POST", path+"?access_token="+token, "access_token="+token, contentType, form),
+		"twice in the query":          request("GET", path+"?access_token="+token+"&access_token="+token, ""),
+		"twice in the header":         request("GET", path, "", authorization, "Bearer "+token, authorization, "Bearer "+token),
 		"header and unrelated query":  request("GET", path+"?token="+token, "", authorization, "Bearer "+token),
 		"header and unrelated header": request("GET", path, "", authorization, "Bearer "+token, "Proxy-Authorization", "Bearer x"),
 	} {
@@ -83,7 +88,7 @@ func TestRequestsWithoutACaller(t *testing.T) {
 		about   = `, resource_metadata="https://foxbridge.example/.well-known/oauth-protected-resource"`
 		none    = `Bearer realm="foxbridge"` + about
 		invalid = `Bearer realm="foxbridge", error="invalid_token", error_description="The access token provided is invalid"` + about
-		twice   = `Bearer realm="foxbridge", error="invalid_request", error_description="More than one access token was given"` + about
+		twice   = `Bearer realm="foxbridge", error="invalid_token", error_description="More than one access token was given"` + about
 		large   = `Bearer realm="foxbridge", error="invalid_request", error_description="The request body is too large"` + about
 	)
 	for name, c := range map[string]struct {
@@ -103,13 +108,13 @@ func TestRequestsWithoutACaller(t *testing.T) {
 		"unknown":                   {request("GET", path+"?access_token="+oauth.NewSecret(), ""), 401, oauth.CodeInvalidToken, invalid},
 		"malformed":                 {request("GET", path, "", authorization, "Bearer \"x\\"), 401, oauth.CodeInvalidToken, invalid},
 		"badly encoded":             {request("GET", path+"?access_token=%zz", ""), 401, oauth.CodeInvalidToken, invalid},
-		"header and query":          {request("GET", path+"?access_token="+token, "", authorization, "Bearer "+token), 400, oauth.CodeInvalidRequest, twice},
-		"header and body":           {request("POST", path, "access_token="+token, authorization, "Bearer "+token, contentType, form), 400, oauth.CodeInvalidRequest, twice},
-		"query and body":            {request("POST", path+"?access_token="+token, "access_token="+token, contentType, form), 400, oauth.CodeInvalidRequest, twice},
-		"twice in the query":        {request("GET", path+"?access_token="+token+"&access_token="+token, ""), 400, oauth.CodeInvalidRequest, twice},
-		"twice in the header":       {request("GET", path, "", authorization, "Bearer "+token, authorization, "Bearer "+token), 400, oauth.CodeInvalidRequest, twice},
+		"header and query":          {request("GET", path+"?access_token=x", "", authorization, "Bearer "+token), 401, oauth.CodeInvalidToken, twice},
+		"header and body":           {request("POST", path, "access_token=x", authorization, "Bearer "+token, contentType, form), 401, oauth.CodeInvalidToken, twice},
+		"query and body":            {request("POST", path+"?access_token="+token, "access_token=x", contentType, form), 401, oauth.CodeInvalidToken, twice},
+		"twice in the query":        {request("GET", path+"?access_token="+token+"&access_token=x", ""), 401, oauth.CodeInvalidToken, twice},
+		"twice in the header":       {request("GET", path, "", authorization, "Bearer x", authorization, "Bearer "+token), 401, oauth.CodeInvalidToken, twice},
 		"body too large to search":  {request("POST", path, strings.Repeat("x", 64<<10+1), contentType, form), 413, oauth.CodeInvalidRequest, large},
-		"two tokens, one in hiding": {request("GET", path+"?access_token="+token+"&access%5Ftoken=x", ""), 400, oauth.CodeInvalidRequest, twice},
+		"two tokens, one in hiding": {request("GET", path+"?access_token="+token+"&access%5Ftoken=x", ""), 401, oauth.CodeInvalidToken, twice},
 	} {
 		_, err := s.handler.Caller(c.request)
 		var refusal *oauth.Error
@@ -135,7 +140,8 @@ func TestABodyThatCannotBeRead(t *testing.T) {
 	_, err := s.handler.Caller(r)
 	var refusal *oauth.Error
 	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, oauth.CodeInvalidRequest, refusal.Code)
+	require.Equal(t, oauth.CodeInvalidToken, refusal.Code)
+	require.Equal(t, http.StatusUnauthorized, oauthhttp.BearerStatus(refusal))
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 
 	r = request("POST", "/oauth2/token", "x")

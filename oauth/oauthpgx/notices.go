@@ -2,6 +2,7 @@ package oauthpgx
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,6 +81,45 @@ func (s *Store) NoticeLater(ctx context.Context, rulingID int64, channel oauth.C
 	b.Queue(`UPDATE oauth_notices SET next_at = $3 WHERE ruling_id = $1 AND channel = $2 AND told_at IS NULL`,
 		rulingID, string(channel), at(next))
 	return refused("put a notice off", s.db.WriteBatch(ctx, "notices", b))
+}
+
+// AttemptNotice implements oauth.Notices. Callers take turns, so that none counts
+// while another one is about to be counted.
+func (s *Store) AttemptNotice(ctx context.Context, a oauth.NoticeAttempt) (bool, error) {
+	var may, found bool
+	b := &pgx.Batch{}
+	b.Queue(`SELECT pg_advisory_xact_lock(hashtext('oauth_notices'))`)
+	b.Queue(`
+		UPDATE oauth_notices n
+		SET owner_id = $3, attempt_at = CASE WHEN room.enough THEN $4 ELSE n.attempt_at END,
+			withheld_at = CASE WHEN NOT room.enough THEN $4::timestamptz END, next_at = CASE WHEN room.enough THEN n.next_at END
+		FROM (
+			SELECT count(*) < $6 AS enough FROM (
+				SELECT FROM oauth_notices o
+				WHERE o.owner_id = $3 AND o.attempt_at > $5 AND o.channel = $2 AND o.ruling_id <> $1
+				LIMIT $6) others
+		) room
+		WHERE n.ruling_id = $1 AND n.channel = $2 AND n.told_at IS NULL
+		RETURNING room.enough`,
+		a.RulingID, string(a.Channel), a.OwnerID, a.Now, a.Since, a.Max).
+		Query(func(rows pgx.Rows) error {
+			may, found = false, false
+			for rows.Next() {
+				found = true
+				if err := rows.Scan(&may); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		})
+	err := s.db.WriteBatch(ctx, "notices", b)
+	switch {
+	case err != nil:
+		return false, refused("note attempt to tell", err)
+	case !found:
+		return false, fmt.Errorf("note attempt to tell: %w", oauth.ErrNotFound)
+	}
+	return may, nil
 }
 
 // AddLink implements oauth.Notices.

@@ -11,6 +11,10 @@ func (p *processes) DueNotices(ctx context.Context, q oauth.NoticeQuery) ([]oaut
 	return p.next().DueNotices(ctx, q)
 }
 
+func (p *processes) AttemptNotice(ctx context.Context, a oauth.NoticeAttempt) (bool, error) {
+	return p.next().AttemptNotice(ctx, a)
+}
+
 func (p *processes) NoticeTold(ctx context.Context, rulingID int64, channel oauth.Channel, at time.Time) error {
 	return p.next().NoticeTold(ctx, rulingID, channel, at)
 }

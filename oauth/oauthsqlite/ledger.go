@@ -203,14 +203,22 @@ func (s *Store) IssuanceMinutes(ctx context.Context, since time.Time, afterClien
 			WHERE c.id > ?2 AND EXISTS (SELECT 1 FROM oauth_issuance_minutes m WHERE m.client_id = c.id AND m.minute >= ?1)
 			ORDER BY c.id LIMIT ?3
 		)
+<<<<<<< HEAD
 		SELECT c.id, c.kind, c.owner_id, c.succeeds, c.deletion, m.minute, m.grant_type, m.outcome, sum(m.tokens), sum(m.wasteful)
+=======
+		SELECT c.id, c.kind, c.owner_id, m.minute, m.grant_type, m.outcome, sum(m.tokens), sum(m.wasteful), sum(m.forgiven)
+>>>>>>> main
 		FROM chosen c
 		JOIN oauth_issuance_minutes m ON m.client_id = c.id AND m.minute >= ?1
 		GROUP BY c.id, m.minute, m.grant_type, m.outcome
 		ORDER BY c.id, m.minute, m.grant_type, m.outcome`,
 		oauth.Minute(since), afterClient, max(0, clients))
 	minutes, err := collect(rows, err, func(row scanner) (m oauth.IssuanceMinute, err error) {
+<<<<<<< HEAD
 		err = row.Scan(&m.ClientID, &m.Kind, &m.OwnerID, &m.Succeeds, &m.Deletion, &m.Minute, &m.Grant, &m.Outcome, &m.Tokens, &m.Wasteful)
+=======
+		err = row.Scan(&m.ClientID, &m.Kind, &m.OwnerID, &m.Minute, &m.Grant, &m.Outcome, &m.Tokens, &m.Wasteful, &m.Forgiven)
+>>>>>>> main
 		return m, err
 	})
 	return minutes, refused("list issuance", err)

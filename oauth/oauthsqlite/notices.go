@@ -98,6 +98,31 @@ func (s *Store) NoticeLater(ctx context.Context, rulingID int64, channel oauth.C
 	return refused("put a notice off", err)
 }
 
+// AttemptNotice implements oauth.Notices.
+func (s *Store) AttemptNotice(ctx context.Context, a oauth.NoticeAttempt) (bool, error) {
+	var may bool
+	err := s.db.Write(ctx, "notices", func(ctx context.Context, tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, `
+			SELECT count(*) < ?5 FROM (
+				SELECT 1 FROM oauth_notices
+				WHERE owner_id = ?1 AND attempt_at > ?2 AND channel = ?3 AND ruling_id <> ?4
+				LIMIT ?5)`,
+			a.OwnerID, a.Since.UnixMicro(), a.Channel, a.RulingID, a.Max).Scan(&may); err != nil {
+			return err
+		}
+		set := `owner_id = ?1, attempt_at = ?2`
+		if !may {
+			set = `owner_id = ?1, withheld_at = ?2, next_at = NULL`
+		}
+		return one(tx.ExecContext(ctx, `UPDATE oauth_notices SET `+set+` WHERE ruling_id = ?3 AND channel = ?4 AND told_at IS NULL`,
+			a.OwnerID, a.Now.UnixMicro(), a.RulingID, a.Channel))
+	})
+	if err != nil {
+		return false, refused("note attempt to tell", err)
+	}
+	return may, nil
+}
+
 // AddLink implements oauth.Notices.
 func (s *Store) AddLink(ctx context.Context, l oauth.Link) error {
 	err := s.db.Write(ctx, "client "+l.ClientID, func(ctx context.Context, tx *sql.Tx) error {

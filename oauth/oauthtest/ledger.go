@@ -669,13 +669,15 @@ func episodes() map[string]func(*testing.T, *bench) {
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff, oauth.VerdictReactivation,
 				oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff,
 			}, b.verdicts(c), "the record stays")
-			all := 0
+			all, forgiven := 0, 0
 			for _, m := range b.minutes(c, noon().Add(-time.Hour)) {
 				if m.Outcome == "issued" {
 					all += m.Wasteful
+					forgiven += m.Forgiven
 				}
 			}
 			require.Equal(t, 8, all)
+			require.Equal(t, 4, forgiven)
 		},
 	}
 }

@@ -2,6 +2,7 @@ package oauthtest
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,57 @@ func notices() map[string]func(*testing.T, *bench) {
 
 			require.NoError(t, b.NoticeTold(t.Context(), 1<<40, oauth.ChannelMail, noon()))
 			require.NoError(t, b.NoticeLater(t.Context(), 1<<40, oauth.ChannelMail, noon()))
+		},
+		"are told to an owner only so often": func(t *testing.T, b *bench) {
+			c := b.switchedOff(noon())
+			other := b.of(c.OwnerID, oauth.Personal, oauth.Active)
+			require.NoError(t, b.AddClient(t.Context(), other))
+			b.wastes(other, 5, noon())
+			due := b.due(oauth.ChannelMail, noon(), 10)
+			require.Len(t, due, 5)
+			attempt := func(n oauth.Notice, owner int64, at time.Time) bool {
+				may, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{
+					RulingID: n.ID, Channel: oauth.ChannelMail, OwnerID: owner, Now: at, Since: at.Add(-time.Hour), Max: 2,
+				})
+				require.NoError(t, err)
+				return may
+			}
+			require.True(t, attempt(due[0], c.OwnerID, noon()))
+			require.True(t, attempt(due[0], c.OwnerID, noon().Add(time.Minute)), "it is one, however often it is tried")
+			b.deletes(c)
+			require.True(t, attempt(due[3], c.OwnerID, noon().Add(2*time.Minute)))
+			require.False(t, attempt(due[1], c.OwnerID, noon().Add(3*time.Minute)), "of another application, and one that is deleted")
+			require.True(t, attempt(due[2], b.user().ID, noon().Add(3*time.Minute)), "another owner has been told nothing")
+			require.True(t, attempt(due[4], c.OwnerID, noon().Add(time.Hour+time.Minute)), "the first is an hour ago")
+
+			require.NoError(t, b.NoticeTold(t.Context(), due[0].ID, oauth.ChannelMail, noon()))
+			var again []int64
+			for _, n := range b.due(oauth.ChannelMail, noon().Add(24*time.Hour), 10) {
+				again = append(again, n.ID)
+			}
+			require.ElementsMatch(t, []int64{due[2].ID, due[3].ID, due[4].ID}, again, "what was told and what was withheld is done")
+			for _, id := range []int64{due[0].ID, 1 << 40} {
+				_, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{RulingID: id, Channel: oauth.ChannelMail, OwnerID: c.OwnerID, Now: noon(), Since: noon(), Max: 9})
+				require.ErrorIs(t, err, oauth.ErrNotFound)
+			}
+			require.Len(t, b.due(oauth.ChannelWebhook, noon(), 10), 5, "the operator is told all")
+		},
+		"are told no more often by many at once": func(t *testing.T, b *bench) {
+			c := b.switchedOff(noon())
+			var may atomic.Int32
+			due := b.due(oauth.ChannelMail, noon(), 10)
+			together(len(due), func(i int) {
+				did, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{
+					RulingID: due[i].ID, Channel: oauth.ChannelMail, OwnerID: c.OwnerID, Now: noon(), Since: noon().Add(-time.Hour), Max: 1,
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				if did {
+					may.Add(1)
+				}
+			})
+			require.EqualValues(t, 1, may.Load())
 		},
 		"go to one caller each": func(t *testing.T, b *bench) {
 			for range 4 {

@@ -185,8 +185,8 @@ type Convention struct{ Name, Text string }
 func Conventions() []Convention {
 	return []Convention{
 		{"Answers", "Below `/v2` they are JSON in an envelope: `status` is `OK` with a `payload`, or `KO` with an `error` and its `error_description`. " +
-			"Nothing there is answered with 400 but two tokens in one request. Keys that are not described may be added: ignore them."},
-		{"Tokens", "They go into the header `Authorization: Bearer`, the query parameter `access_token`, or the same parameter of a form-urlencoded POST: into one of them. " +
+			"Nothing there is answered with 400. Keys that are not described may be added: ignore them."},
+		{"Tokens", "They go into the header `Authorization: Bearer`, the query parameter `access_token`, or the same parameter of a form-urlencoded POST: into one of them, or the same one into several. " +
 			"Scopes bind commercial applications; personal ones may do all that their owner may."},
 		{"Paths", "They may end in a slash. HEAD is taken wherever GET is, but for commands. A path that is not here is answered with 404 `not_found`, and a method that a path does not take with 405 " +
 			"and `Allow`: below `/v2` in the envelope as `method_not_allowed`, of the authorization server as `invalid_request`."},

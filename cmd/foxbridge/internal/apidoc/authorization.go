@@ -214,7 +214,7 @@ func aboutToken() *requestBody {
 func (b *builder) revoke() *operation {
 	o := &operation{
 		Tags: []string{tagTokens}, Summary: "End a token", OperationID: "revoke", Security: byClient(), RequestBody: aboutToken(),
-		Description: "RFC 7009. With a refresh token all that came of the same grant ends. The answer is the same whether there was such a token or not.",
+		Description: "RFC 7009. With a refresh token all that came of the same grant ends. The answer is the same whether there was such a token or not. An application that is switched off may do it too.",
 		Responses:   answer("It is over.", schema{"type": "object"}, values{}),
 	}
 	b.refusals(o.Responses, plain(), append(ofClient(), credentialsInBody()))

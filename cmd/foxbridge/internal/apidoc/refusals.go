@@ -38,8 +38,7 @@ func ended(outcome devices.Outcome, when string, headers ...string) refusal {
 // ofToken are the refusals of an operation that takes an access token.
 func ofToken(method string) []refusal {
 	list := []refusal{
-		{http.StatusBadRequest, oauth.CodeInvalidRequest, "More than one access token was given", []string{headerChallenge}},
-		{http.StatusUnauthorized, oauth.CodeInvalidToken, "No access token was given, or not a live one", []string{headerChallenge}},
+		{http.StatusUnauthorized, oauth.CodeInvalidToken, "No access token was given, or not a live one, or two that differ", []string{headerChallenge}},
 		{http.StatusTooManyRequests, oauth.CodeSlowDown, "Too many requests", []string{headerRetryAfter}},
 		{http.StatusInternalServerError, codeServerError, "The server failed", nil},
 	}

@@ -50,7 +50,8 @@ type letter struct {
 }
 
 // send writes a mail about a ruling. Its language is not known, so it is in all of
-// them. Only one about a switching off has a link of its own: nothing else has to be
+// them. An owner is sent only so many a day: an address may be that of somebody who never
+// asked for an account, and the name of an application is what its owner likes. Only one about a switching off has a link of its own: nothing else has to be
 // undone.
 func (p *post) send(ctx context.Context, n oauth.Notice) error {
 	if n.Verdict != oauth.VerdictSwitchOff && p.service.Mode() != oauth.ModeEnforce {
@@ -64,6 +65,13 @@ func (p *post) send(ctx context.Context, n oauth.Notice) error {
 		return err
 	case !owner.DisabledAt.IsZero():
 		return fmt.Errorf("%w: the owner's account is disabled", errVain)
+	}
+	may, err := p.service.AttemptMail(ctx, n, owner.ID)
+	switch {
+	case err != nil:
+		return err
+	case !may:
+		return fmt.Errorf("%w: %d within %s", errWithheld, oauth.OwnerMails, oauth.OwnerMailsWithin)
 	}
 	l := letterOf(n.Ruling, client, owner, p.service.Issuer())
 	if n.Verdict == oauth.VerdictSwitchOff && !l.Active {

@@ -37,13 +37,20 @@ const (
 	noticeFailed = "failed"   // it will be tried again
 	noticeGiven  = "given_up" // it will not
 	noticeVain   = "vain"     // there is nobody to be told, or nothing that concerns them
+	noticeHeld   = "withheld" // the owner was told enough in a day
 )
 
 // noticeResults are all of them.
-func noticeResults() []string { return []string{noticeTold, noticeFailed, noticeGiven, noticeVain} }
+func noticeResults() []string {
+	return []string{noticeTold, noticeFailed, noticeGiven, noticeVain, noticeHeld}
+}
 
-// errVain says that there is nobody to be told.
-var errVain = errors.New("nobody is to be told")
+var (
+	// errVain says that there is nobody to be told.
+	errVain = errors.New("nobody is to be told")
+	// errWithheld says that the owner was told enough, which is noted.
+	errWithheld = errors.New("the owner was sent enough mail")
+)
 
 // noticeBook is where it is kept who was told of what: an *oauth.Service.
 type noticeBook interface {
@@ -241,6 +248,9 @@ func (t teller) tell(ctx context.Context, n oauth.Notice) {
 		result = noticeVain
 		t.note(ctx, log, func(ctx context.Context) error { return t.book.NoticeLater(ctx, n, 0) })
 		log.InfoContext(ctx, "notice not told", "err", err)
+	case errors.Is(err, errWithheld):
+		result = noticeHeld
+		log.WarnContext(ctx, "notice withheld", "err", err)
 	case n.Attempts >= noticeAttempts || errors.Is(err, notify.ErrRefused):
 		result = noticeGiven
 		t.note(ctx, log, func(ctx context.Context) error { return t.book.NoticeLater(ctx, n, 0) })

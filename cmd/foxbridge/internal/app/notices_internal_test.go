@@ -125,11 +125,11 @@ func TestEachVerdictIsMailedOnceInWordsThatExplainIt(t *testing.T) {
 		subject string
 		text    []string
 	}{
-		{"Morning script: half of its limit is used up / la moitié de sa limite est atteinte", []string{
+		{`Application "Morning script": half of its limit is used up / la moitié de sa limite est atteinte`, []string{
 			"was issued 2 access tokens within one hour that it did not need: that is half of the 4 that are allowed", "a reçu 2 jetons d'accès inutiles en une heure",
 		}},
-		{"Morning script: about to be switched off / bientôt désactivée", []string{"was issued 4 access tokens within one hour"}},
-		{"Morning script: switched off / désactivée", []string{
+		{`Application "Morning script": about to be switched off / bientôt désactivée`, []string{"was issued 4 access tokens within one hour"}},
+		{`Application "Morning script": switched off / désactivée`, []string{
 			"it asked for 5 access tokens within one hour that it did not need, from 2026-03-01 12:00 UTC to 2026-03-01 12:00 UTC, and 4 are allowed. It gets no new tokens, and those that it has are refused.",
 			"The link is good for one reactivation, for 14 days, and only for you", "Ask for a new one when the API answers 401",
 		}},
@@ -269,6 +269,41 @@ func TestOwnersAreNotToldOfWhatDoesNotConcernThem(t *testing.T) {
 	disabled.teller(disabled.service, oauth.ChannelMail, disabled.post(box).send).pass(t.Context())
 	require.Equal(t, []string{"vain"}, disabled.results)
 	require.Empty(t, box.Letters())
+}
+
+// Whoever registers with the address of somebody else cannot have that person mailed without end.
+func TestAnOwnerIsMailedOnlySoOftenADay(t *testing.T) {
+	t.Parallel()
+	r, box, receiver := onSQLite(t), notifytest.NewMailbox(t), notifytest.NewReceiver(t)
+	webhook, err := notify.NewWebhook(receiver.URL, notifytest.Secret, time.Now)
+	require.NoError(t, err)
+	mail := r.teller(r.service, oauth.ChannelMail, r.post(box).send)
+	rulings := 0
+	round := func() {
+		r.client, r.secret, err = r.service.AddClient(t.Context(), ownerEmail, "You have won! See evil.example")
+		require.NoError(t, err)
+		r.asks(7)
+		mail.pass(t.Context())
+		list, err := r.service.Verdicts(t.Context(), r.client.ID, 0)
+		require.NoError(t, err)
+		rulings += len(list)
+		require.NoError(t, r.service.DeleteClient(t.Context(), r.client.ID))
+	}
+	for range 10 {
+		round()
+	}
+	require.Len(t, box.Letters(), oauth.OwnerMails)
+	require.Contains(t, r.results, "withheld")
+	require.Contains(t, r.log.String(), "notice withheld")
+	r.advance(oauth.OwnerMailsWithin)
+	mail.pass(t.Context())
+	require.Len(t, box.Letters(), oauth.OwnerMails, "what was withheld stays so")
+	round()
+	require.Greater(t, len(box.Letters()), oauth.OwnerMails, "the next day is another one")
+	require.LessOrEqual(t, len(box.Letters()), 2*oauth.OwnerMails)
+
+	r.teller(r.service, oauth.ChannelWebhook, (&hook{service: r.service, webhook: webhook}).send).pass(t.Context())
+	require.Len(t, receiver.Events(), rulings, "the operator is told all, and the record has it")
 }
 
 func TestAMailTellsWhoDecides(t *testing.T) {

@@ -97,11 +97,13 @@ type Trial struct {
 	Tokens   int             // issued
 	Wasted   int             // of these, wasteful
 	Worst    oauth.Judgement // the first with the worst verdict so far; the zero value before anything was asked
-	SwitchAt int64           // minute in which it was switched off; only then of use
+	SwitchAt int64           // minute in which it was last switched off; only then of use
 
-	kind   oauth.Kind
-	limits oauth.Limits
-	window Window
+	kind        oauth.Kind
+	limits      oauth.Limits
+	window      Window
+	off         *oauth.Judgement // by which it is off; else nil
+	reactivated int64            // minute of the last reactivation
 }
 
 // Try begins the Trial of an application that was issued nothing yet.
@@ -109,21 +111,21 @@ func (p Policy) Try(kind oauth.Kind, clientID string) *Trial {
 	return &Trial{kind: kind, limits: p.Limits(kind, clientID)}
 }
 
-// Off reports whether it was switched off.
-func (t *Trial) Off() bool { return t.Worst.Verdict == oauth.VerdictSwitchOff }
+// Off reports whether it is switched off.
+func (t *Trial) Off() bool { return t.off != nil }
 
 // Ask asks for a token in a minute, and issues it unless the verdict is to switch it off,
-// which from then on is every answer.
+// which is every answer until it is reactivated.
 func (t *Trial) Ask(minute int64, wasteful bool) oauth.Judgement {
 	if t.Off() {
-		return t.Worst
+		return *t.off
 	}
 	j := judge(t.kind, t.window.Counts(minute), wasteful, t.limits)
 	if rank(j.Verdict) > rank(t.Worst.Verdict) {
 		t.Worst = j
 	}
 	if j.Verdict == oauth.VerdictSwitchOff {
-		t.SwitchAt = minute
+		t.SwitchAt, t.off = minute, &j
 		return j
 	}
 	t.Tokens++
@@ -132,6 +134,19 @@ func (t *Trial) Ask(minute int64, wasteful bool) oauth.Judgement {
 		t.window.Add(minute, 1)
 	}
 	return j
+}
+
+// Reactivate lets it be used again, and forgives what it wasted until then.
+func (t *Trial) Reactivate(minute int64) {
+	t.off, t.window, t.reactivated = nil, Window{}, minute
+}
+
+// Inherit counts what another application of its owner wasted in a minute, from when that
+// is deleted on; not if that was before the last reactivation.
+func (t *Trial) Inherit(minute int64, wasteful int) {
+	if minute > t.reactivated {
+		t.window.Add(minute, wasteful)
+	}
 }
 
 // Warm counts wasteful tokens that were issued before the Trial: they are in its
