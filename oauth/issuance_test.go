@@ -477,8 +477,10 @@ func TestTheSwitchFallsOnTheTokenThatANaiveCounterNames(t *testing.T) {
 				w.run()
 			})
 			t.Logf("what happened: %v", seen)
-			for _, what := range []string{"issued", "wasteful", "switched off", "off already", "restart", "reactivation", "deletion", "back in time", "replay",
-				"access given back", "grant given back", "reuse", "ended by the person", "ended with the password", "inherited"} {
+			for _, what := range []string{
+				"issued", "wasteful", "switched off", "off already", "restart", "reactivation", "deletion", "back in time", "replay",
+				"access given back", "grant given back", "reuse", "ended by the person", "ended with the password", "inherited",
+			} {
 				require.Positive(t, seen[what], what)
 			}
 		})

@@ -5,7 +5,7 @@
 -- ended those that are revoked by now is not known.
 ALTER TABLE oauth_grants RENAME COLUMN access_expires_at TO held_until;
 
-UPDATE oauth_grants SET held_until = NULL WHERE revoked_at IS NOT NULL AND held_until > now();
+UPDATE oauth_grants SET held_until = NULL WHERE revoked_at IS NOT NULL AND held_until IS NOT NULL;
 
 -- What a deleted application wasted counts on for those that its owner registered after it
 -- was deleted. Deletions are numbered for that: clocks of several bridges may differ, and
@@ -51,7 +51,6 @@ DECLARE
     quota_day  integer := coalesce(app_day, default_day);
     became     integer;
     wastes     boolean;
-    inherits   boolean;
     in_hour    integer;
     in_day     integer;
     old_hour   integer := 0; -- of these, by deleted applications of the owner
@@ -72,10 +71,10 @@ BEGIN
         WHERE NOT EXISTS (
                 SELECT FROM oauth_grants g
                 WHERE g.user_id = person AND g.client_id = client AND g.held_until > asked_at + interval '5 minutes')
-            AND (app_succeeds = 0 OR NOT EXISTS (
+            AND NOT EXISTS (
                 SELECT FROM oauth_clients d
                 WHERE d.owner_id = app_owner AND d.status = 'deleted' AND d.wasted_minute > this_minute - 1440
-                    AND d.deletion <= app_succeeds))
+                    AND d.deletion <= app_succeeds)
         ON CONFLICT (client_id, minute, grant_type, outcome, lane) DO UPDATE SET tokens = m.tokens + 1;
         IF FOUND THEN
             RETURN ROW(0, false, 0, false, quota_hour = 0, 0, CASE quota_hour WHEN 0 THEN quota_day ELSE quota_hour END,
@@ -87,15 +86,11 @@ BEGIN
             SELECT true FROM oauth_grants g
             WHERE g.user_id = person AND g.client_id = client AND g.held_until > asked_at + interval '5 minutes'
             ORDER BY g.held_until DESC LIMIT 1), false), -- backwards: before it is what the grant's row was
-        app_succeeds > 0 AND EXISTS (
-            SELECT FROM oauth_clients d
-            WHERE d.owner_id = app_owner AND d.status = 'deleted' AND d.wasted_minute > this_minute - 1440
-                AND d.deletion <= app_succeeds),
         coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE m.minute > this_minute - 60), 0),
         coalesce(sum(m.wasteful - m.forgiven), 0),
         coalesce(min(m.minute) FILTER (WHERE m.minute > this_minute - 60 AND m.wasteful > m.forgiven), 0),
         coalesce(min(m.minute) FILTER (WHERE m.wasteful > m.forgiven), 0)
-    INTO wastes, inherits, in_hour, in_day, hour_since, day_since
+    INTO wastes, in_hour, in_day, hour_since, day_since
     FROM oauth_issuance_minutes m
     WHERE m.client_id = client AND m.minute > this_minute - 1440 AND m.outcome <> 'switched_off';
     IF person IS NULL THEN
@@ -103,7 +98,7 @@ BEGIN
             SELECT FROM oauth_grants g
             WHERE g.user_id IS NULL AND g.client_id = client AND g.held_until > asked_at + interval '5 minutes');
     END IF;
-    IF inherits THEN
+    IF app_succeeds > 0 THEN -- asked here: in a statement it would have each one planned anew
         SELECT coalesce(sum(m.wasteful - m.forgiven) FILTER (WHERE m.minute > this_minute - 60), 0),
             coalesce(sum(m.wasteful - m.forgiven), 0),
             coalesce(least(nullif(hour_since, 0), min(m.minute) FILTER (WHERE m.minute > this_minute - 60 AND m.wasteful > m.forgiven)), 0),

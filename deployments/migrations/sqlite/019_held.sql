@@ -5,7 +5,7 @@
 -- ended those that are revoked by now is not known.
 ALTER TABLE oauth_grants RENAME COLUMN access_expires_at TO held_until;
 
-UPDATE oauth_grants SET held_until = NULL WHERE revoked_at IS NOT NULL;
+UPDATE oauth_grants SET held_until = NULL WHERE revoked_at IS NOT NULL AND held_until IS NOT NULL;
 
 -- What a deleted application wasted counts on for those that its owner registered after it
 -- was deleted. Deletions are numbered for that: a clock may go back.
