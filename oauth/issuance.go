@@ -102,8 +102,8 @@ type Judgement struct {
 }
 
 // Judge decides on a request of a personal application for a token, by the counts
-// before it. It depends on its arguments alone. A token that is not wasteful is never
-// refused, whatever went before.
+// before it. It depends on its arguments alone. A token that is not wasteful is fine,
+// whatever went before.
 func Judge(c Counts, wasteful bool, l Limits) Judgement {
 	if wasteful {
 		c.Hour, c.Day = c.Hour+1, c.Day+1
@@ -115,7 +115,9 @@ func Judge(c Counts, wasteful bool, l Limits) Judgement {
 	switch {
 	case j.Allowed == 0:
 		return Judgement{Verdict: VerdictFine}
-	case wasteful && j.Used > j.Allowed:
+	case !wasteful:
+		j.Verdict = VerdictFine
+	case j.Used > j.Allowed:
 		j.Verdict = VerdictSwitchOff
 	case 5*int64(j.Used) >= 4*int64(j.Allowed):
 		j.Verdict = VerdictWarning

@@ -527,7 +527,8 @@ func switches() map[string]func(*testing.T, *bench) {
 			_, tally := b.asks(c, noon().Add(accessLife-oauth.Spare), meter())
 			require.Equal(t, oauth.Issued, tally.Outcome)
 			require.False(t, tally.Wasteful)
-			require.Equal(t, oauth.VerdictWarning, tally.Judgement.Verdict)
+			require.Equal(t, oauth.VerdictFine, tally.Judgement.Verdict)
+			require.False(t, tally.News)
 		},
 		"off by what applications of the owner wasted that were deleted before": func(t *testing.T, b *bench) {
 			old := b.client()
