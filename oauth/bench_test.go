@@ -71,7 +71,7 @@ func BenchmarkSignIn(b *testing.B) {
 // processor time that a refresh takes, in this process and in the sessions of the
 // server, which nobody else on the machine adds to.
 //
-//	.ci/with-postgres go test -run x -bench Policy -benchtime 20x ./oauth
+//	.ci/with-postgres go test -run x -bench Policy -benchtime 40x ./oauth
 func BenchmarkPolicy(b *testing.B) {
 	for name, of := range map[string]struct {
 		kind oauth.Kind
