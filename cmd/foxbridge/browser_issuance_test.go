@@ -77,7 +77,7 @@ func TestBrowserWayBack(t *testing.T) {
 	}
 	letters := mails(3)
 	for i, subject := range []string{"half of its limit is used up", "about to be switched off", "switched off"} {
-		require.Contains(t, letters[i].Subject, "Script: "+subject)
+		require.Contains(t, letters[i].Subject, `Application "Script": `+subject)
 		require.Equal(t, e.username, letters[i].To)
 	}
 	link := regexp.MustCompile(`http://\S+\?link=[0-9a-f]{64}`).FindString(letters[2].Text)

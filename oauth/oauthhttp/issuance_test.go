@@ -103,7 +103,8 @@ func TestTheOwnerSeesWhatDeletedApplicationsWasted(t *testing.T) {
 	const inherited = " 4 of these were issued to applications of yours that you deleted before you registered this one."
 	v := b.get(s.page())
 	require.Contains(t, v.text(), "4 are allowed. So it was switched off."+inherited)
-	require.Contains(t, v.text(), "4 tokens within one hour that were not needed, of 4 that are allowed."+inherited)
+	require.Contains(t, v.text(), "5 tokens within one hour that were not needed, where 4 are allowed."+inherited)
+	require.NotContains(t, v.text(), "of 4 that are allowed."+inherited, "the first token was needed: it is no news")
 	b.lang = "fr"
 	require.Contains(t, b.get(s.page()).text(), "Parmi eux, 4 ont été délivrés à des applications à vous, supprimées avant l’enregistrement de celle-ci.")
 	refused := s.post(form, url.Values{
