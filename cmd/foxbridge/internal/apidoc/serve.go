@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -23,7 +24,8 @@ const maxAge = "public, max-age=300"
 func (d *Document) Register(r *mux.Router) {
 	text := compact(d.text)
 	sum := sha256.Sum256(text)
-	tag, packed := hex.EncodeToString(sum[:8]), web.Gzip(text)
+	tag := hex.EncodeToString(sum[:8])
+	packed := sync.OnceValue(func() []byte { return web.Gzip(text) })
 	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -37,7 +39,7 @@ func (d *Document) Register(r *mux.Router) {
 		r.Header.Del("Range") // a part of it is no JSON
 		content, name := text, tag
 		if web.TakesGzip(r) {
-			content, name = packed, tag+"-gzip"
+			content, name = packed(), tag+"-gzip"
 			h.Set("Content-Encoding", "gzip")
 			h.Set("Content-Length", strconv.Itoa(len(content)))
 		}
