@@ -120,12 +120,12 @@ func (r *rehearsal) replay(m issuanceMinute, from int64) error {
 // warm takes in a minute of before.
 func (r *rehearsal) warm(m issuanceMinute) {
 	if m.Reactivated > 0 && !m.Off {
-		r.trial.Reactivate(m.Minute)
+		r.trial.Reactivate()
 	}
 	r.inherit(m.Inherited)
 	r.trial.Warm(m.Minute, m.Wasteful)
 	if m.Reactivated > 0 && m.Off {
-		r.trial.Reactivate(m.Minute)
+		r.trial.Reactivate()
 	}
 }
 
@@ -136,7 +136,7 @@ func (r *rehearsal) play(m issuanceMinute) {
 	reactivate := func() {
 		if again > 0 {
 			again--
-			r.trial.Reactivate(m.Minute)
+			r.trial.Reactivate()
 		}
 	}
 	ask := func(wasteful bool) {
@@ -167,7 +167,7 @@ func (r *rehearsal) play(m issuanceMinute) {
 
 func (r *rehearsal) inherit(list []wasted) {
 	for _, w := range list {
-		r.trial.Inherit(w.minute, w.tokens)
+		r.trial.Warm(w.minute, w.tokens)
 	}
 }
 

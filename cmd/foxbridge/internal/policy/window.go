@@ -99,11 +99,10 @@ type Trial struct {
 	Worst    oauth.Judgement // the first with the worst verdict so far; the zero value before anything was asked
 	SwitchAt int64           // minute in which it was last switched off; only then of use
 
-	kind        oauth.Kind
-	limits      oauth.Limits
-	window      Window
-	off         *oauth.Judgement // by which it is off; else nil
-	reactivated int64            // minute of the last reactivation
+	kind   oauth.Kind
+	limits oauth.Limits
+	window Window
+	off    *oauth.Judgement // by which it is off; else nil
 }
 
 // Try begins the Trial of an application that was issued nothing yet.
@@ -137,20 +136,10 @@ func (t *Trial) Ask(minute int64, wasteful bool) oauth.Judgement {
 }
 
 // Reactivate lets it be used again, and forgives what it wasted until then.
-func (t *Trial) Reactivate(minute int64) {
-	t.off, t.window, t.reactivated = nil, Window{}, minute
-}
+func (t *Trial) Reactivate() { t.off, t.window = nil, Window{} }
 
-// Inherit counts what an application wasted in a minute that its owner had deleted before
-// this one was registered.
-func (t *Trial) Inherit(minute int64, wasteful int) {
-	if minute > t.reactivated {
-		t.window.Add(minute, wasteful)
-	}
-}
-
-// Warm counts wasteful tokens that were issued before the Trial: they are in its
-// windows alone.
+// Warm counts wasteful tokens that were issued before the Trial, or to an application to
+// which this one succeeds: they are in its windows alone.
 func (t *Trial) Warm(minute int64, wasteful int) { t.window.Add(minute, wasteful) }
 
 func rank(v oauth.Verdict) int {
