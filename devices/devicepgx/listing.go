@@ -57,6 +57,7 @@ func (s *Store) Devices(ctx context.Context, userID, siteID int64, kinds []devic
 		device deviceScan
 		state  stateColumns
 	)
+	// The error is among those that the rows tell.
 	rows, _ := s.db.Read().Query(ctx, query, userID, siteID, array(kinds), bound(limit), states)
 	columns := append(append([]any{&isSite}, device.into()...), state.into()...)
 	_, err := pgx.ForEachRow(rows, columns, func() (err error) {

@@ -43,24 +43,7 @@ type histories struct {
 func (a *App) startHistories() {
 	h := histories{book: a.record.OAuth, report: a.record.Devices.ReportApplication, log: a.log}
 	a.startTeller(a.bell.ears[2], teller{channel: oauth.ChannelHistory, send: h.ruled})
-	ctx, cut := context.WithCancel(context.Background())
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		h.run(ctx, quit, a.bell.connections)
-	}()
-	a.onStop(func(ctx context.Context) error {
-		defer cut()
-		close(quit)
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			cut()
-			<-done
-			return fmt.Errorf("tell the histories: %w", ctx.Err())
-		}
-	})
+	a.untilStop("tell the histories", func(ctx context.Context, quit <-chan struct{}) { h.run(ctx, quit, a.bell.connections) })
 }
 
 // run tells what is due, at once, when it is woken, now and then, and at the end.

@@ -149,11 +149,17 @@ func (a *App) startNotices(context.Context) error {
 func (a *App) startTeller(wake <-chan struct{}, t teller) {
 	t.book, t.log = a.record.OAuth, a.log.With("channel", string(t.channel))
 	t.observe = func(result string) { a.metrics.NoticeAttempted(string(t.channel), result) }
+	a.untilStop("tell notices", func(ctx context.Context, quit <-chan struct{}) { t.run(ctx, quit, wake) })
+}
+
+// untilStop has run work until the App stops: quit is closed then, and ctx ends when
+// there is no more time to finish.
+func (a *App) untilStop(doing string, run func(ctx context.Context, quit <-chan struct{})) {
 	ctx, cut := context.WithCancel(context.Background())
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		t.run(ctx, quit, wake)
+		run(ctx, quit)
 	}()
 	a.onStop(func(ctx context.Context) error {
 		defer cut()
@@ -164,7 +170,7 @@ func (a *App) startTeller(wake <-chan struct{}, t teller) {
 		case <-ctx.Done():
 			cut()
 			<-done
-			return fmt.Errorf("tell notices: %w", ctx.Err())
+			return fmt.Errorf("%s: %w", doing, ctx.Err())
 		}
 	})
 }
