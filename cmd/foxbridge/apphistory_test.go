@@ -20,7 +20,7 @@ func TestTheHistoryTellsWhatBecameOfApplications(t *testing.T) {
 		e := newEstate(t, record, data, "socket:Lamp")
 		var cottage site
 		e.run(t, &cottage, "site", "add", "--owner", e.username, "--label", "Chalet", "--language", "fr")
-		settings := []string{"--issuance-hour", "1"}
+		settings := []string{"--limit-api", "0", "--issuance-hour", "1"}
 		bridge := e.serve(t, settings...)
 		token := e.token(t, bridge)
 		history := func(siteID int64) (labels []string) {
