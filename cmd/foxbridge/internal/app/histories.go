@@ -16,8 +16,8 @@ const (
 	// eventsEvery is how long an event that another process has left, or that could not be
 	// told, may wait to be seen.
 	eventsEvery = 5 * time.Second
-	eventLease  = time.Minute // longer than it takes to tell those of one lease
-	eventsLease = 50          // at once
+	eventLease  = 15 * time.Second // longer than it takes to tell those of one lease; a repeat is harmless
+	eventsLease = 50               // at once
 	usersPage   = 200
 )
 
