@@ -249,11 +249,14 @@ type Way struct {
 	Off  bool
 	By   Ruling // by which it is off
 	Left int    // reactivations that its owner may make now; 0: an operator decides
+	// Again is from when on its owner may reactivate it alone, if none is left for now;
+	// zero if only an operator ever may.
+	Again time.Time
 }
 
 // WayBack tells why an application is off, and who may reactivate it.
 func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
-	by, own, err := s.opts.Store.OffBy(ctx, clientID, s.now().Add(-OwnReactivationsWithin))
+	by, own, err := s.opts.Store.OffBy(ctx, clientID, s.now().Add(-OwnReactivationsWithin), OwnReactivations)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Way{}, nil
@@ -262,7 +265,31 @@ func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
 	case by.Actor == ByOperator:
 		return Way{Off: true, By: by}, nil
 	}
-	return Way{Off: true, By: by, Left: max(0, OwnReactivations-own)}, nil
+	way := Way{Off: true, By: by, Left: max(0, OwnReactivations-len(own))}
+	if way.Left == 0 {
+		way.Again = own[OwnReactivations-1].Add(OwnReactivationsWithin)
+	}
+	return way, nil
+}
+
+// Warned gives the ruling that warns of an application being switched off, and whether
+// there is one: it is of this episode, and the policy is in force.
+func (s *Service) Warned(ctx context.Context, c Client) (Ruling, bool, error) {
+	if s.opts.Mode != ModeEnforce || c.Kind != Personal || c.Status != Active {
+		return Ruling{}, false, nil
+	}
+	last, err := s.opts.Store.Verdicts(ctx, c.ID, 0, 1)
+	if err != nil {
+		return Ruling{}, false, fmt.Errorf("find the last verdict on client %s: %w", c.ID, err)
+	}
+	if len(last) == 0 || last[0].Verdict == VerdictReactivation {
+		return Ruling{}, false, nil
+	}
+	counts, err := s.Standing(ctx, c.ID)
+	if err != nil {
+		return Ruling{}, false, err
+	}
+	return last[0], counts.Day > 0, nil
 }
 
 // OperatorContact is that of the Options.

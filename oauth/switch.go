@@ -153,6 +153,53 @@ func (s *Service) Reactivate(ctx context.Context, clientID string, by Actor, key
 	return s.reactivate(ctx, i)
 }
 
+// ReactivateAs is Reactivate by an operator who is signed in, at an address. It is in the
+// record of the owner and in that of the operator.
+func (s *Service) ReactivateAs(ctx context.Context, operatorID int64, clientID, reason string, from netip.Addr) (bool, error) {
+	i, err := s.intervention(clientID, ByOperator, "", reason)
+	if err != nil {
+		return false, err
+	}
+	i.OperatorID = operatorID
+	if from.IsValid() {
+		i.Address = from.String()
+	}
+	return s.reactivate(ctx, i)
+}
+
+// Held is an application that only an operator can reactivate.
+type Held struct {
+	Client
+	Owner User
+	By    Ruling // by which it is off
+}
+
+// HeldMax bounds the applications that are listed at once.
+const HeldMax = 20
+
+// Held lists the applications that are off and that their owners may not reactivate: those
+// switched off last first, by a Ruling with an ID below before (0: from the newest on).
+// These are HeldMax at the most; more says that there are others after them.
+func (s *Service) Held(ctx context.Context, before int64) (held []Held, more bool, err error) {
+	rulings, err := s.opts.Store.OperatorOnly(ctx, OperatorOnlyQuery{
+		OwnMax: OwnReactivations, After: s.now().Add(-OwnReactivationsWithin), Before: before, Limit: HeldMax + 1,
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("list what only an operator may reactivate: %w", err)
+	}
+	for _, by := range rulings[:min(len(rulings), HeldMax)] {
+		client, owner, err := s.Owner(ctx, by.ClientID)
+		switch {
+		case errors.Is(err, ErrNotFound): // it was deleted meanwhile
+			continue
+		case err != nil:
+			return nil, false, err
+		}
+		held = append(held, Held{client, owner, by})
+	}
+	return held, len(rulings) > HeldMax, nil
+}
+
 // ReactivateOwn is Reactivate for an application of the owner; any other is
 // ErrNotFound. After OwnReactivations within OwnReactivationsWithin, and if an operator
 // has switched it off, it is a *FieldError with the cause ErrOperatorOnly. The record of
