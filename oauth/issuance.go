@@ -295,7 +295,9 @@ func (i Intervention) OperatorChange(ownerID int64, v Verdict) Change {
 	return c
 }
 
-func (i Intervention) byAnother(ownerID int64) bool { return i.OperatorID != 0 && i.OperatorID != ownerID }
+func (i Intervention) byAnother(ownerID int64) bool {
+	return i.OperatorID != 0 && i.OperatorID != ownerID
+}
 
 // Outcomes of an IssuanceMinute.
 const (
