@@ -52,6 +52,9 @@ type Ledger interface {
 	// of the reactivations after then that Reactivate holds against its owner: the newest
 	// first, limit at the most.
 	OffBy(ctx context.Context, clientID string, after time.Time, limit int) (by Ruling, own []time.Time, err error)
+	// OwnReactivations gives the reactivations of OffBy, whether the application is off or
+	// not. An unknown one is ErrNotFound.
+	OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) ([]time.Time, error)
 	// OperatorOnly lists the rulings by which applications are off that Reactivate would
 	// refuse to their owners, the newest first.
 	OperatorOnly(ctx context.Context, q OperatorOnlyQuery) ([]Ruling, error)

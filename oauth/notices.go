@@ -265,11 +265,28 @@ func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
 	case by.Actor == ByOperator:
 		return Way{Off: true, By: by}, nil
 	}
-	way := Way{Off: true, By: by, Left: max(0, OwnReactivations-len(own))}
-	if way.Left == 0 {
-		way.Again = own[OwnReactivations-1].Add(OwnReactivationsWithin)
+	left, again := leftOf(own)
+	return Way{Off: true, By: by, Left: left, Again: again}, nil
+}
+
+// leftOf is how many reactivations are left for an owner who made these, the newest first,
+// and, if none is, from when there will be one.
+func leftOf(own []time.Time) (left int, again time.Time) {
+	if len(own) < OwnReactivations {
+		return OwnReactivations - len(own), time.Time{}
 	}
-	return way, nil
+	return 0, own[OwnReactivations-1].Add(OwnReactivationsWithin)
+}
+
+// Left is how many reactivations an owner may make now of an application that the policy
+// switches off, or that was.
+func (s *Service) Left(ctx context.Context, clientID string) (int, error) {
+	own, err := s.opts.Store.OwnReactivations(ctx, clientID, s.now().Add(-OwnReactivationsWithin), OwnReactivations)
+	if err != nil {
+		return 0, fmt.Errorf("find reactivations of client %s: %w", clientID, err)
+	}
+	left, _ := leftOf(own)
+	return left, nil
 }
 
 // Warned gives the ruling that warns of an application being switched off, and whether

@@ -123,10 +123,22 @@ func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time, lim
 		WHERE c.id = $6 AND c.status = $7`,
 		string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner), after,
 		clientID, string(oauth.Off), max(0, limit)), &own)
-	for i := range own {
-		own[i] = own[i].UTC()
+	return by, inUTC(own), missing("find why a client is off", err)
+}
+
+// OwnReactivations implements oauth.Ledger.
+func (s *Store) OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) (own []time.Time, err error) {
+	err = s.db.Read().QueryRow(ctx, `
+		SELECT ARRAY (SELECT o.ruled_at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT $7) FROM oauth_clients c WHERE c.id = $6`,
+		string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner), after, clientID, max(0, limit)).Scan(&own)
+	return inUTC(own), missing("list an owner's reactivations", err)
+}
+
+func inUTC(times []time.Time) []time.Time {
+	for i := range times {
+		times[i] = times[i].UTC()
 	}
-	return by, own, missing("find why a client is off", err)
+	return times
 }
 
 // OperatorOnly implements oauth.Ledger. Only of owners who reactivated so often at all it

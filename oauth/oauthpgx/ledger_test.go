@@ -19,6 +19,10 @@ func (p *processes) OffBy(ctx context.Context, clientID string, after time.Time,
 	return p.next().OffBy(ctx, clientID, after, limit)
 }
 
+func (p *processes) OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) ([]time.Time, error) {
+	return p.next().OwnReactivations(ctx, clientID, after, limit)
+}
+
 func (p *processes) OperatorOnly(ctx context.Context, q oauth.OperatorOnlyQuery) ([]oauth.Ruling, error) {
 	return p.next().OperatorOnly(ctx, q)
 }

@@ -3,7 +3,6 @@ package oauthsqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -131,25 +130,33 @@ const reactivatedByOwner = `
 
 // OffBy implements oauth.Ledger.
 func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time, limit int) (by oauth.Ruling, own []time.Time, err error) {
-	var times []byte
+	var micros list[int64]
 	by, err = scanRuling(s.db.Read().QueryRowContext(ctx, `
 		SELECT `+rulingColumns+`, (
 			SELECT json_group_array(at) FROM (SELECT o.ruled_at AS at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT ?8))
 		FROM oauth_clients c
 		JOIN oauth_rulings r ON r.id = c.off_ruling
 		WHERE c.id = ?6 AND c.status = ?7`,
-		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, after.UnixMicro(), clientID, oauth.Off, max(0, limit)), &times)
-	if err != nil {
-		return oauth.Ruling{}, nil, refused("find why a client is off", err)
-	}
-	var micros []int64
-	if err := json.Unmarshal(times, &micros); err != nil {
-		return oauth.Ruling{}, nil, fmt.Errorf("find why a client is off: %w", err)
-	}
+		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, after.UnixMicro(), clientID, oauth.Off, max(0, limit)), &micros)
+	return by, timesOf(micros), refused("find why a client is off", err)
+}
+
+// OwnReactivations implements oauth.Ledger.
+func (s *Store) OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) ([]time.Time, error) {
+	var micros list[int64]
+	err := s.db.Read().QueryRowContext(ctx, `
+		SELECT (SELECT json_group_array(at) FROM (SELECT o.ruled_at AS at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT ?7))
+		FROM oauth_clients c WHERE c.id = ?6`,
+		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, after.UnixMicro(), clientID, max(0, limit)).Scan(&micros)
+	return timesOf(micros), refused("list an owner's reactivations", err)
+}
+
+func timesOf(micros list[int64]) []time.Time {
+	var times []time.Time
 	for _, at := range micros {
-		own = append(own, timeOf(at))
+		times = append(times, timeOf(at))
 	}
-	return by, own, nil
+	return times
 }
 
 // OperatorOnly implements oauth.Ledger. Only of owners who reactivated so often at all it

@@ -289,6 +289,15 @@ func links() map[string]func(*testing.T, *bench) {
 			_, own, err = b.OffBy(t.Context(), c.ID, noon().Add(-time.Hour), 1)
 			require.NoError(t, err)
 			require.Equal(t, []time.Time{noon().Add(2 * time.Minute)}, own)
+			b.reactivates(c, noon().Add(time.Hour))
+			own, err = b.OwnReactivations(t.Context(), c.ID, noon().Add(-time.Hour), 10)
+			require.NoError(t, err)
+			require.Equal(t, []time.Time{noon().Add(2 * time.Minute), noon()}, own, "also of one that is on")
+			own, err = b.OwnReactivations(t.Context(), c.ID, noon(), 1)
+			require.NoError(t, err)
+			require.Equal(t, []time.Time{noon().Add(2 * time.Minute)}, own)
+			_, err = b.OwnReactivations(t.Context(), "unknown", noon(), 1)
+			require.ErrorIs(t, err, oauth.ErrNotFound)
 		},
 	}
 }

@@ -414,7 +414,8 @@ func contexts() map[string]func(*testing.T, *bench) {
 					_, err := b.Reactivate(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
 					return err
 				},
-				"OffBy": func() error { _, _, err := b.OffBy(ctx, f.ClientID, noon(), 10); return err },
+				"OffBy":            func() error { _, _, err := b.OffBy(ctx, f.ClientID, noon(), 10); return err },
+				"OwnReactivations": func() error { return second(b.OwnReactivations(ctx, f.ClientID, noon(), 1)) },
 				"OperatorOnly": func() error {
 					return second(b.OperatorOnly(ctx, oauth.OperatorOnlyQuery{After: noon(), Limit: 1}))
 				},
