@@ -315,6 +315,15 @@ func (s *Service) OperatorContact() string { return s.opts.OperatorContact }
 // Mode is what is done about wasteful tokens.
 func (s *Service) Mode() Mode { return s.opts.Mode }
 
+// SwitchesOffAt are the limits of a personal application that has none of its own; nil if
+// nothing is switched off for its tokens.
+func (s *Service) SwitchesOffAt() *Limits {
+	if s.opts.Mode != ModeEnforce {
+		return nil
+	}
+	return new(*s.opts.Limits)
+}
+
 // Hours and Days give what an application was issued in this hour and the 23 before
 // it, and on this day, by UTC, and the 29 before it: the oldest first, none left out.
 func (s *Service) Hours(ctx context.Context, clientID string) ([]Issuances, error) {

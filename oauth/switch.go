@@ -81,6 +81,9 @@ func (s *Service) explain(way Way) *Explanation {
 	} else {
 		e.Advice = "The owner sees the reason on the page of the application. "
 	}
+	if by.Lever == LeverDrain {
+		e.Advice = "The access tokens that it has work until they expire. " + e.Advice
+	}
 	e.Advice += s.whoReactivates(way)
 	return e
 }

@@ -38,7 +38,7 @@ func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, 
 
 func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*mux.Router, error) {
 	address := addressBehind(cfg.Proxies())
-	document, err := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
+	document, err := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet, Limits: r.OAuth.SwitchesOffAt()})
 	if err != nil {
 		return nil, err
 	}
