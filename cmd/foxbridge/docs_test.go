@@ -40,7 +40,7 @@ func shell(t testing.TB, dir, script string, environ ...string) string {
 	require.NoError(t, os.Symlink(binary(t), filepath.Join(programs, "foxbridge")))
 	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	c.Dir = dir
-	c.Env = append([]string{"HOME=" + dir, "PATH=" + programs + ":" + os.Getenv("PATH")}, newProxy(t).environ()...)
+	c.Env = append([]string{"HOME=" + dir, "PATH=" + programs + ":" + os.Getenv("PATH"), endsAtOnce}, newProxy(t).environ()...)
 	c.Env = append(c.Env, environ...)
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s\n%s", script, out)

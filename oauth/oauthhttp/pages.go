@@ -137,6 +137,10 @@ func NewPages(o PagesOptions) (*Pages, error) {
 	return p, nil
 }
 
+// Check gives the names of the pages, those of the additions too, and fails if there is
+// something wrong with the templates of one. It is for tests, see web.Pages.Check.
+func (p *Pages) Check() ([]string, error) { return p.web.Check() }
+
 // Register adds the pages to r, with and without a slash at their end, their static
 // files and the switch of languages. They answer all methods themselves.
 func (p *Pages) Register(r *mux.Router) {

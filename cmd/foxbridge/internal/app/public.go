@@ -38,24 +38,9 @@ func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, 
 
 func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*mux.Router, error) {
 	address := addressBehind(cfg.Proxies())
-	document, err := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
-	if err != nil {
-		return nil, err
-	}
-	documentation := apidoc.NewPage(document)
+	document := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
-	self, err := url.Parse(r.OAuth.Issuer())
-	if err != nil {
-		return nil, fmt.Errorf("read address of the public listener: %w", err)
-	}
-	pages, err := oauthhttp.NewPages(oauthhttp.PagesOptions{
-		Additions: []oauthhttp.Addition{householdPages(r, log), {
-			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
-			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
-		}},
-		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
-		Secure: self.Scheme == "https", Port: self.Port(), SignUp: cfg.SignUp,
-	})
+	pages, err := publicPages(cfg, r, l, document, log)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +58,23 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	house.Register(routes)
 	routes.NotFoundHandler = pages.NotFound(routes.NotFoundHandler)
 	return routes, nil
+}
+
+// publicPages are all that people see.
+func publicPages(cfg config.Config, r *Record, l *limits, document *apidoc.Document, log *slog.Logger) (*oauthhttp.Pages, error) {
+	self, err := url.Parse(r.OAuth.Issuer())
+	if err != nil {
+		return nil, fmt.Errorf("read address of the public listener: %w", err)
+	}
+	documentation := apidoc.NewPage(document)
+	return oauthhttp.NewPages(oauthhttp.PagesOptions{
+		Additions: []oauthhttp.Addition{householdPages(r, log), {
+			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
+			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
+		}},
+		Service: r.OAuth, Logger: log, Address: addressBehind(cfg.Proxies()), Limits: l, Sites: sitesOf(r.Devices),
+		Secure: self.Scheme == "https", Port: self.Port(), SignUp: cfg.SignUp,
+	})
 }
 
 // householdPages are the pages on which people look after who belongs to their homes.
