@@ -26,24 +26,24 @@ import (
 
 // publicHandler is what people and applications reach: the authorization server with
 // its pages, and the house, in one router.
-func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (http.Handler, error) {
-	routes, err := publicRoutes(cfg, r, l, m, now, log)
+func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, down *outages) (http.Handler, error) {
+	routes, err := publicRoutes(cfg, r, l, m, now, down)
 	if err != nil {
 		return nil, err
 	}
 	address := addressBehind(cfg.Proxies())
 	remote := func(r *http.Request) string { return address(r).String() }
-	return observed(oauthhttp.CrossOrigin(routes), remote, log, l.write, m.RequestServed), nil
+	return observed(oauthhttp.CrossOrigin(routes), remote, down.log, l.write, m.RequestServed), nil
 }
 
-func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*mux.Router, error) {
-	address := addressBehind(cfg.Proxies())
+func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, down *outages) (*mux.Router, error) {
+	address, log := addressBehind(cfg.Proxies()), down.log
 	document, err := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
 	if err != nil {
 		return nil, err
 	}
 	documentation := apidoc.NewPage(document)
-	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
+	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l, Outage: down.is})
 	self, err := url.Parse(r.OAuth.Issuer())
 	if err != nil {
 		return nil, fmt.Errorf("read address of the public listener: %w", err)
@@ -53,7 +53,7 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
 			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
 		}},
-		Service: r.OAuth, Logger: log, Address: address, Limits: l, Sites: sitesOf(r.Devices),
+		Service: r.OAuth, Logger: log, Address: address, Limits: l, Outage: down.is, Sites: sitesOf(r.Devices),
 		Secure: self.Scheme == "https", Port: self.Port(), SignUp: cfg.SignUp,
 	})
 	if err != nil {
@@ -61,7 +61,7 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 	}
 	house := devicehttp.New(devicehttp.Options{
 		Service: r.Devices, Caller: callerBy(authorization), Now: now, Logger: log, CommandGet: cfg.CommandGet,
-		Limits: l.of(r.OAuth),
+		Limits: l.of(r.OAuth), Outage: down.is,
 	})
 	routes := mux.NewRouter()
 	routes.UseEncodedPath() // an encoded slash is no slash
