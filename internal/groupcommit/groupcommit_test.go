@@ -99,7 +99,7 @@ func openPostgres(t *testing.T) subject {
 				})
 			})
 		},
-		batch: db.WriteBatch,
+		batch: func(ctx context.Context, key string, b *pgx.Batch) error { return db.WriteBatch(ctx, key, b) },
 		read: func(ctx context.Context) ([]int64, error) {
 			rows, _ := db.Read().Query(ctx, "SELECT id FROM rows ORDER BY id LIMIT 100000")
 			return pgx.CollectRows(rows, pgx.RowTo[int64])

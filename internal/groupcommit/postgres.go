@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -114,12 +115,16 @@ func (db *Postgres) Read() *pgxpool.Pool { return db.read }
 // may use Exec, Query and QueryRow (one statement each), SendBatch, CopyFrom and
 // Prepare; rows are closed before it returns.
 //
+// Before the first write of the transaction begins, the locks of all of them are taken,
+// in one order. So fn sees what was committed by whoever held one before, and no two
+// transactions wait for each other's locks.
+//
 // fn may run more than once, never twice at a time, and only the last run counts:
 // it must have no effect but through tx and variables that it assigns. After
 // ErrUncertain fn may still be running: leave those variables alone. A panic of fn
 // is an error of this write.
-func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	return db.commits.write(ctx, key, postgresWrite{fn: fn})
+func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.Context, tx pgx.Tx) error, locks ...Lock) error {
+	return db.commits.write(ctx, key, postgresWrite{fn: fn, locks: locks})
 }
 
 // WriteBatch is Write for statements that are all known beforehand. It is much
@@ -127,8 +132,17 @@ func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.C
 // functions of b's queries take up the results, and all that is said of Write's fn
 // holds for them. They should not fail, since that costs the neighbours a repeat:
 // what a query found is better judged after WriteBatch has returned.
-func (db *Postgres) WriteBatch(ctx context.Context, key string, b *pgx.Batch) error {
-	return db.commits.write(ctx, key, postgresWrite{statements: b.QueuedQueries})
+func (db *Postgres) WriteBatch(ctx context.Context, key string, b *pgx.Batch, locks ...Lock) error {
+	return db.commits.write(ctx, key, postgresWrite{statements: b.QueuedQueries, locks: locks})
+}
+
+// Lock is a row that a write holds until its transaction ends. One statement locks those
+// of all writes of a transaction, which costs each of them far less than one of its own.
+type Lock struct {
+	// SQL locks the rows named by its one parameter, a text[], in the order of their names.
+	// That is sorted by bytes and has no name twice. A name without a row is no error.
+	SQL string
+	Row string // the name of this one
 }
 
 // Close refuses new writes with ErrClosed, finishes those that were accepted, for
@@ -145,6 +159,7 @@ func (db *Postgres) Close() error {
 type postgresWrite struct {
 	fn         func(ctx context.Context, tx pgx.Tx) error
 	statements []*pgx.QueuedQuery
+	locks      []Lock
 }
 
 type postgresDatabase struct{ pool *pgxpool.Pool }
@@ -156,16 +171,21 @@ func (d postgresDatabase) begin(ctx context.Context) (transaction[postgresWrite]
 	}
 	return &postgresTransaction{
 		pooled: conn,
-		tx:     &postgresTx{conn: conn.Conn(), owed: []string{sqlBegin}},
+		tx:     &postgresTx{conn: conn.Conn(), owed: []statement{{sql: sqlBegin}}},
 	}, nil
 }
 
 type postgresTransaction struct {
 	pooled *pgxpool.Conn
 	tx     *postgresTx
+	locked bool // or the locks are owed
 }
 
 func (t *postgresTransaction) run(ctx context.Context, calls []*call[postgresWrite], alone bool) (int, error) {
+	if !t.locked {
+		t.locked = true // the first run is given all calls
+		t.tx.owed = append(t.tx.owed, locksOf(calls)...)
+	}
 	first := calls[0]
 	if first.what.fn != nil {
 		return 1, isolate(ctx, t, first, alone, func() error { return first.what.fn(ctx, t.tx) })
@@ -175,6 +195,22 @@ func (t *postgresTransaction) run(ctx context.Context, calls []*call[postgresWri
 		together = len(calls)
 	}
 	return t.pipeline(ctx, calls[:together], alone)
+}
+
+// locksOf gives the statements that lock what the calls ask for, each row once.
+func locksOf(calls []*call[postgresWrite]) []statement {
+	rows := map[string][]string{}
+	for _, call := range calls {
+		for _, lock := range call.what.locks {
+			rows[lock.SQL] = append(rows[lock.SQL], lock.Row)
+		}
+	}
+	var all []statement
+	for _, sql := range slices.Sorted(maps.Keys(rows)) {
+		slices.Sort(rows[sql])
+		all = append(all, statement{sql: sql, args: []any{slices.Compact(rows[sql])}})
+	}
+	return all
 }
 
 // pipeline sends the statements of all calls at once. The server skips what follows
@@ -343,21 +379,26 @@ var errConnectionLost = errors.New("connection is lost")
 var errNotYours = errors.New("the transaction is not the write's own to nest, commit or roll back")
 
 // postgresTx is the transaction as a caller's function sees it. It sends the
-// statements that the committer owes (begin, savepoint) together with the
+// statements that the committer owes (begin, locks, savepoint) together with the
 // function's next one, so that they cost no round trip of their own.
 type postgresTx struct {
 	conn *pgx.Conn
-	owed []string
+	owed []statement
 }
 
-func (t *postgresTx) owe(sql string) { t.owed = append(t.owed, sql) }
+type statement struct {
+	sql  string
+	args []any
+}
 
-func (t *postgresTx) owes(sql string) bool { return len(t.owed) > 0 && t.owed[0] == sql }
+func (t *postgresTx) owe(sql string) { t.owed = append(t.owed, statement{sql: sql}) }
+
+func (t *postgresTx) owes(sql string) bool { return len(t.owed) > 0 && t.owed[0].sql == sql }
 
 // forget takes sql back if it is the last that is owed.
 func (t *postgresTx) forget(sql string) bool {
 	last := len(t.owed) - 1
-	if last < 0 || t.owed[last] != sql {
+	if last < 0 || t.owed[last].sql != sql {
 		return false
 	}
 	t.owed = t.owed[:last]
@@ -370,8 +411,8 @@ func (t *postgresTx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResul
 		return t.conn.SendBatch(ctx, b)
 	}
 	all := &pgx.Batch{}
-	for _, sql := range t.owed {
-		all.Queue(sql)
+	for _, owed := range t.owed {
+		all.Queue(owed.sql, owed.args...)
 	}
 	all.QueuedQueries = append(all.QueuedQueries, b.QueuedQueries...)
 	results := t.conn.SendBatch(ctx, all)

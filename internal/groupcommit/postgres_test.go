@@ -76,8 +76,22 @@ func (s *server) insert(ctx context.Context, id int64) error {
 	})
 }
 
+// locked is a write that holds rows.
+type locked struct {
+	write any
+	rows  []string
+}
+
+// locks are those of a write that holds the rows of these names.
+func locks(rows ...string) (all []groupcommit.Lock) {
+	for _, row := range rows {
+		all = append(all, groupcommit.Lock{SQL: "SELECT FROM rows WHERE id::text = ANY($1) ORDER BY id::text FOR UPDATE", Row: row})
+	}
+	return all
+}
+
 // together runs writes in one transaction and returns their errors. A write is what
-// Write or WriteBatch takes; its key is its place.
+// Write or WriteBatch takes, or locked; its key is its place.
 func (s *server) together(t *testing.T, writes ...any) []error {
 	t.Helper()
 	held, let := make(chan struct{}), make(chan struct{})
@@ -93,12 +107,16 @@ func (s *server) together(t *testing.T, writes ...any) []error {
 	errs := make([]error, len(writes))
 	for i, write := range writes {
 		key := fmt.Sprintf("%03d", i)
+		held, _ := write.(locked)
+		if held.write != nil {
+			write = held.write
+		}
 		group.Go(func() {
 			switch write := write.(type) {
 			case func(context.Context, pgx.Tx) error:
-				errs[i] = s.Write(t.Context(), key, write)
+				errs[i] = s.Write(t.Context(), key, write, locks(held.rows...)...)
 			case *pgx.Batch:
-				errs[i] = s.WriteBatch(t.Context(), key, write)
+				errs[i] = s.WriteBatch(t.Context(), key, write, locks(held.rows...)...)
 			default:
 				t.Errorf("no write: %T", write)
 			}
@@ -108,6 +126,19 @@ func (s *server) together(t *testing.T, writes ...any) []error {
 	close(let)
 	group.Wait()
 	return errs
+}
+
+// blocked waits until a session of this database waits for a lock.
+func (s *server) blocked(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var waits bool
+		err := s.Read().QueryRow(t.Context(), `
+			SELECT EXISTS (
+				SELECT FROM pg_stat_activity
+				WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%FROM rows%')`).Scan(&waits)
+		return err == nil && waits
+	}, 10*time.Second, 5*time.Millisecond)
 }
 
 func exec(sql string) func(context.Context, pgx.Tx) error {
@@ -324,6 +355,85 @@ func TestPostgresLockedRowFailsAlone(t *testing.T) {
 	require.Equal(t, "55P03", code(errs[3]))
 	require.NoError(t, errs[4])
 	require.Equal(t, []int64{1, 2, 3, 4}, s.rows(t))
+}
+
+// A row that a write is to hold is waited for before the first one begins, so each sees
+// what its holder left, in the same statement in which it looks.
+func TestPostgresLocksAreTakenFirst(t *testing.T) {
+	t.Parallel()
+	s := openServer(t)
+	require.NoError(t, s.WriteBatch(t.Context(), "", batch(insert(1), insert(2))))
+	holder, err := s.Read().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = holder.Exec(t.Context(), "UPDATE rows SET n = n + 1")
+	require.NoError(t, err)
+
+	var seen [2]int
+	look := func(id int) *pgx.Batch {
+		b := &pgx.Batch{}
+		b.Queue("SELECT sum(n) FROM rows").QueryRow(func(row pgx.Row) error { return row.Scan(&seen[id-1]) })
+		return b
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for _, err := range s.together(t, look(1), exec(insert(3)), locked{look(2), []string{"2", "none"}}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	s.blocked(t)
+	require.NoError(t, holder.Commit(t.Context()))
+	group.Wait()
+	require.Equal(t, [2]int{2, 2}, seen, "what the holder of the row left, for the write before as well")
+}
+
+// Transactions lock in one order, whatever that of their writes: none is a deadlock's
+// victim, and so each write runs once.
+func TestPostgresLocksNeverCross(t *testing.T) {
+	t.Parallel()
+	one := openServer(t, "deadlock_timeout", "1ms")
+	two := one.again(t)
+	require.NoError(t, one.WriteBatch(t.Context(), "", batch(insert(1), insert(2), insert(3))))
+	const rounds = 50
+	var runs atomic.Int64
+	counted := func(ctx context.Context, tx pgx.Tx) error {
+		runs.Add(1)
+		_, err := tx.Exec(ctx, "UPDATE rows SET n = n + 1 WHERE id = 3")
+		return err
+	}
+	var group sync.WaitGroup
+	for db, order := range map[*server][2]string{one: {"1", "2"}, two: {"2", "1"}} {
+		group.Go(func() {
+			for range rounds {
+				for _, err := range db.together(t, locked{counted, order[:1]}, locked{counted, order[1:]}, locked{counted, []string{"3"}}) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	require.Equal(t, int64(2*3*rounds), runs.Load())
+}
+
+// A row that cannot be had is the failure of the write that asked for it, and no other's.
+func TestPostgresLockFailsAlone(t *testing.T) {
+	t.Parallel()
+	s := openServer(t, "lock_timeout", "100ms")
+	require.NoError(t, s.insert(t.Context(), 1))
+	holder, err := s.Read().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = holder.Exec(t.Context(), "UPDATE rows SET n = 1 WHERE id = 1")
+	require.NoError(t, err)
+	errs := s.together(t,
+		exec(insert(2)), locked{exec(insert(3)), []string{"1"}}, batch(insert(4)), locked{batch(insert(5)), []string{"1"}}, batch(insert(6)))
+	require.NoError(t, holder.Rollback(t.Context()))
+	require.NoError(t, errors.Join(errs[0], errs[2], errs[4]))
+	require.Equal(t, "55P03", code(errs[1]))
+	require.Equal(t, "55P03", code(errs[3]))
+	require.Equal(t, []int64{1, 2, 4, 6}, s.rows(t))
 }
 
 func TestPostgresFailedStatementCannotBeHidden(t *testing.T) {
@@ -594,7 +704,7 @@ func TestPostgresRoundTrips(t *testing.T) {
 		return b
 	}
 	const commit = 1
-	require.NoError(t, errors.Join(s.together(t, statement(1), known(2))...)) // prepares the statement
+	require.NoError(t, errors.Join(s.together(t, locked{statement(1), []string{"1"}}, known(2))...)) // prepares the statements
 
 	for name, test := range map[string]struct {
 		writes []any
@@ -604,6 +714,8 @@ func TestPostgresRoundTrips(t *testing.T) {
 		"functions":        {[]any{statement(20), statement(21), statement(22)}, 3 + commit},
 		"batch":            {[]any{known(30)}, 1 + commit},
 		"batches":          {[]any{known(40), known(41), known(42)}, 1 + commit},
+		"locks":            {[]any{locked{known(43), []string{"1", "2"}}, locked{known(44), []string{"1"}}, statement(45)}, 2 + commit},
+		"lock of function": {[]any{locked{statement(46), []string{"1"}}, locked{known(47), []string{"2"}}}, 2 + commit},
 		"nothing":          {[]any{&pgx.Batch{}}, 0},
 		"refused function": {[]any{statement(50), statement(1), statement(51)}, 3 + 1 + commit},
 		"refused batch":    {[]any{known(60), known(1), known(61)}, 2 + 1 + commit},
