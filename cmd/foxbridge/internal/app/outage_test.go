@@ -157,7 +157,9 @@ func TestDatabaseGivesNoAnswerForAWhile(t *testing.T) {
 	require.NoError(t, err)
 	clientID := clients[0].ID
 
-	read := func() (int, http.Header, string) { return b.send(t, http.MethodGet, "/v2/client/site/items?access_token="+h.token, nil) }
+	read := func() (int, http.Header, string) {
+		return b.send(t, http.MethodGet, "/v2/client/site/items?access_token="+h.token, nil)
+	}
 	lamp := func() (int, http.Header, string) { return b.order(t, h, "/security/set/partial") }
 	renew := func() (int, http.Header, string) {
 		return b.send(t, http.MethodPost, "/oauth2/token", url.Values{
@@ -184,7 +186,9 @@ func TestDatabaseGivesNoAnswerForAWhile(t *testing.T) {
 		began := time.Now()
 		for range 5 {
 			for _, f := range []face{
-				{read, `"status":"KO"`}, {lamp, `"error":"temporarily_unavailable"`}, {renew, `"error":"temporarily_unavailable"`},
+				{read, `"status":"KO"`},
+				{lamp, `"error":"temporarily_unavailable"`},
+				{renew, `"error":"temporarily_unavailable"`},
 				{page, "The service cannot answer at the moment."},
 			} {
 				group.Go(func() {
