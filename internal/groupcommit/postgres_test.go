@@ -231,6 +231,7 @@ func TestPostgresConnectionLostDuringCommit(t *testing.T) {
 			s.proxy.loseCommit(arrives)
 			for _, err := range s.together(t, exec(insert(1)), batch(insert(2)), exec(insert(3))) {
 				require.ErrorIs(t, err, groupcommit.ErrUncertain)
+				require.True(t, groupcommit.Unavailable(err), err)
 			}
 			s.proxy.healthy()
 			if arrives {
@@ -251,9 +252,29 @@ func TestPostgresServerGone(t *testing.T) {
 	s := openServer(t)
 	s.proxy.close()
 	for _, err := range s.together(t, exec(insert(1)), batch(insert(2))) {
-		require.Error(t, err)
+		require.True(t, groupcommit.Unavailable(err), err)
 		require.NotErrorIs(t, err, groupcommit.ErrUncertain)
 	}
+	_, err := s.Read().Exec(t.Context(), "SELECT 1")
+	require.True(t, groupcommit.Unavailable(err), err)
+}
+
+// A server that is there and says nothing is waited for as long as is promised.
+func TestPostgresSilentServerIsNotWaitedForLong(t *testing.T) {
+	t.Parallel()
+	s := openServer(t)
+	s.HurryCallers(100 * time.Millisecond)
+	require.NoError(t, s.insert(t.Context(), 1))
+	s.proxy.silence()
+	began := time.Now()
+	err := s.insert(t.Context(), 2)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, groupcommit.Unavailable(err), err)
+	require.Less(t, time.Since(began), time.Second)
+	_, err = s.Read().Exec(t.Context(), "SELECT 1")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, groupcommit.Unavailable(err), err)
+	require.Less(t, time.Since(began), 7*time.Second, "2 s for a connection and 4 s for an answer, at the most")
 }
 
 func TestPostgresDeadlockIsRepeated(t *testing.T) {
@@ -343,6 +364,7 @@ func TestPostgresLockedRowFailsAlone(t *testing.T) {
 	require.NoError(t, locker.Rollback(t.Context()))
 	require.NoError(t, errs[0])
 	require.Equal(t, "55P03", code(errs[1]))
+	require.True(t, groupcommit.Unavailable(errs[1]), errs[1])
 	require.NoError(t, errs[2])
 	require.Equal(t, "55P03", code(errs[3]))
 	require.NoError(t, errs[4])
@@ -779,6 +801,7 @@ type proxy struct {
 	server     string
 	roundTrips atomic.Int64 // how often the server said that it is ready for a query
 	commit     atomic.Int32 // what becomes of a COMMIT
+	silent     atomic.Bool  // what is sent is swallowed
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -819,6 +842,9 @@ func (p *proxy) loseCommit(arrives bool) {
 		p.commit.Store(isLost)
 	}
 }
+
+// silence swallows what is sent from now on.
+func (p *proxy) silence() { p.silent.Store(true) }
 
 func (p *proxy) healthy() { p.commit.Store(passes) }
 
@@ -871,6 +897,9 @@ func (p *proxy) forward(client, server net.Conn) {
 				_, _ = io.Copy(io.Discard, io.LimitReader(server, 1)) // until it has answered
 			}
 			return
+		}
+		if p.silent.Load() {
+			continue
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
 			return
