@@ -276,7 +276,7 @@ func TestTheOwnerReactivatesTwiceAndThenTheOperatorDecides(t *testing.T) {
 	v := b.get(s.page())
 	require.Contains(t, v.text(), "You have reactivated your application twice in 30 days, so now the operator of this service decides.")
 	require.Contains(t, v.text(), "give this client ID: "+s.client.ID)
-	require.Contains(t, v.text(), "From then on you can reactivate it yourself again: "+s.Now().AddDate(0, 0, 30).Format("2 January 2006, 15:04"))
+	require.Contains(t, v.text(), "You can reactivate it yourself again from: "+s.Now().AddDate(0, 0, 30).Format("2 January 2006, 15:04"))
 	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
 	require.Equal(t, oauth.Off, s.status(t))
 
@@ -300,7 +300,7 @@ func TestThePageNamesTheOperatorWhoDecides(t *testing.T) {
 		_, err = service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "because")
 		require.NoError(t, err)
 		v := at.aliceAtHome(t).get(at.page())
-		require.NotContains(t, v.text(), "you can reactivate it yourself again", "that never comes")
+		require.NotContains(t, v.text(), "reactivate it yourself again", "that never comes")
 		if contact == "" {
 			require.Contains(t, v.text(), "Only an operator of this service can reactivate it. Ask whoever runs this service for you, say what you have changed, and give this client ID: "+s.client.ID)
 			require.NotContains(t, v.text(), "Their address")
