@@ -20,8 +20,9 @@ func TestTheHistoryTellsWhatBecameOfApplications(t *testing.T) {
 		e := newEstate(t, record, data, "socket:Lamp")
 		var cottage site
 		e.run(t, &cottage, "site", "add", "--owner", e.username, "--label", "Chalet", "--language", "fr")
-		settings := []string{"--limit-api", "0", "--issuance-hour", "1"}
+		settings := []string{"--limit-api", "0", "--issuance-hour", "1", "--operator-contact", "help@example.org"}
 		bridge := e.serve(t, settings...)
+		require.NotContains(t, bridge.log.String(), "operator-contact")
 		token := e.token(t, bridge)
 		history := func(siteID int64) (labels []string) {
 			t.Helper()

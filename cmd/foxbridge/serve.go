@@ -10,6 +10,7 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 func serveCommand(p process) *cobra.Command {
@@ -38,6 +39,10 @@ Each setting is a flag, an environment variable or a key of the YAML file, in th
 
 // serve runs a bridge until ctx ends or a part of it fails.
 func serve(ctx context.Context, p process, cfg config.Config) error {
+	if cfg.OperatorContact == "" && cfg.IssuanceMode == string(oauth.ModeEnforce) {
+		app.NewLogger(p.stderr, cfg.LogFormat, cfg.LogLevel).
+			WarnContext(ctx, "operator-contact is not set: owners of applications that only an operator can reactivate are not told where to ask")
+	}
 	bridge, err := startBridge(ctx, p, cfg)
 	if err != nil && ctx.Err() != nil {
 		return nil //nolint:nilerr // stopped before it had started

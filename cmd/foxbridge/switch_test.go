@@ -37,6 +37,7 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 	onEachStore(t, func(t *testing.T, record []string, data string) {
 		e := newEstate(t, record, data)
 		bridge := e.serve(t, "--issuance-hour", "4")
+		require.Equal(t, 1, strings.Count(bridge.log.String(), `level=WARN msg="operator-contact is not set`))
 		var l limits
 		e.run(t, &l, "app", "limits", e.app.ClientID)
 		require.Equal(t, limits{e.app.ClientID, 20, 100, false}, l, "the settings are of the bridge")
@@ -81,7 +82,6 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 			Lever   string `json:"lever"`
 		}
 		var did changed
-		did = changed{}
 		e.run(t, &did, "app", "reactivate", e.app.ClientID)
 		require.Equal(t, changed{"active", true, ""}, did)
 		e.run(t, &did, "app", "reactivate", e.app.ClientID)

@@ -120,11 +120,11 @@ func (p *Pages) readHeld(r *http.Request, form *web.Form, view *requestsPage) er
 	}
 	view.Later = before > 0
 	for _, h := range held {
-		shown := heldView{told: newTold("issuance.off", h.By), Name: h.Name, Picture: logoPath(h.Client.ID, h.Logo), Owner: h.Owner, Form: new(web.Form)}
+		shown := heldView{told: newTold("issuance.off", h.By), Name: h.Name, Picture: logoPath(h.ID, h.Logo), Owner: h.Owner, Form: new(web.Form)}
 		if form.Get(fieldRuling) == strconv.FormatInt(h.By.ID, 10) {
 			shown.Form = form
 		}
-		shown.Form.ID = "held-" + h.Client.ID
+		shown.Form.ID = "held-" + h.ID
 		view.Held = append(view.Held, shown)
 		before = h.By.ID
 	}
