@@ -38,7 +38,7 @@ func (s *server) live(t testing.TB, id string) oauth.Client {
 
 func TestWhatAnOperatorApprovedDoesNotChangeSilently(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newServer(t, func(o *oauth.Options) { o.Registrations = -1 })
 	const other = "https://app.example/other"
 	bare := func(*oauth.CommercialRequest) {}
 	two := func(r *oauth.CommercialRequest) { r.RedirectURIs = append(r.RedirectURIs, other) }

@@ -409,7 +409,7 @@ func (b *bridges) restart(i int) error {
 	}
 	store, stop := b.open()
 	b.closes[i] = stop
-	o := oauth.Options{Store: store, Passwords: b.passwords, Now: b.clock.Now, Observer: b.seen, Issuer: issuer, Scopes: []string{"read"}}
+	o := oauth.Options{Store: store, Passwords: b.passwords, Now: b.clock.Now, Observer: b.seen, Issuer: issuer, Scopes: []string{"read"}, Registrations: -1}
 	if b.options != nil {
 		b.options(&o)
 	}

@@ -16,7 +16,7 @@ var (
 // How long the ledger is kept.
 const (
 	KeepMinutes = 31 * 24 * time.Hour  // after which they become hours
-	KeepHours   = 400 * 24 * time.Hour // and the rulings, but those by which an application is off
+	KeepHours   = 400 * 24 * time.Hour // and the rulings, but those by which an application is off; and deleted applications
 )
 
 // Ledger keeps what was issued to whom, and what was decided about it. Issue, Rotate
@@ -67,7 +67,8 @@ type Ledger interface {
 	Standing(ctx context.Context, clientID string, now time.Time) (Counts, error)
 
 	// Condense makes hours of the minutes before the first of these times, and deletes
-	// hours and rulings before the second one, but those by which an application is off.
+	// hours and rulings before the second one, but those by which an application is off, and
+	// clients that were Deleted before it and of which nothing else is left.
 	// It takes limit rows of each at the most, and returns how many it took in all.
 	Condense(ctx context.Context, minutes, hours time.Time, limit int) (int, error)
 

@@ -20,6 +20,7 @@ const (
 	DefaultFailureLimit    = 10
 	DefaultFailureWindow   = 15 * time.Minute
 	DefaultRetention       = 24 * time.Hour
+	DefaultRegistrations   = 20
 )
 
 // Observer is told what happened, after it did. It never decides. Its methods are
@@ -73,6 +74,11 @@ type Options struct {
 	Limits *Limits // of a personal application that has none of its own; nil: DefaultLimits
 	Lever  Lever   // how the policy switches an application off; empty: LeverOff
 
+	// Registrations are the applications, personal and commercial ones together, that a
+	// person may register within RegistrationsWithin, deleted ones counted; negative: any
+	// number.
+	Registrations int
+
 	FailureLimit  int           // failed sign-ins of one account from one address, through one client, after which they wait
 	FailureWindow time.Duration // in which they count
 
@@ -102,6 +108,7 @@ func New(o Options) (*Service, error) {
 	orDefault(&o.FailureLimit, DefaultFailureLimit)
 	orDefault(&o.FailureWindow, DefaultFailureWindow)
 	orDefault(&o.Retention, DefaultRetention)
+	orDefault(&o.Registrations, DefaultRegistrations)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

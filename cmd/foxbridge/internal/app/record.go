@@ -106,11 +106,15 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	if o.limits != nil {
 		admit, budget = o.limits.Admit, o.limits
 	}
+	registrations := cfg.Registrations
+	if registrations == 0 {
+		registrations = -1 // any number
+	}
 	authorization, err := oauth.New(oauth.Options{
 		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
 		Issuer: o.issuer, OperatorContact: cfg.OperatorContact, Scopes: devices.Scopes(), SealKey: o.sealKey,
 		Mode: oauth.Mode(cfg.IssuanceMode), Lever: oauth.Lever(cfg.IssuanceLever),
-		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay},
+		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay}, Registrations: registrations,
 	})
 	if err != nil {
 		return nil, err
