@@ -37,7 +37,7 @@ const (
 	noticeFailed = "failed"   // it will be tried again
 	noticeGiven  = "given_up" // it will not
 	noticeVain   = "vain"     // there is nobody to be told, or nothing that concerns them
-	noticeHeld   = "withheld" // the owner was told enough in a day
+	noticeHeld   = "withheld" // the owner was told enough in a day, or the operator of that owner
 )
 
 // noticeResults are all of them.
@@ -48,8 +48,9 @@ func noticeResults() []string {
 var (
 	// errVain says that there is nobody to be told.
 	errVain = errors.New("nobody is to be told")
-	// errWithheld says that the owner was told enough, which is noted.
-	errWithheld = errors.New("the owner was sent enough mail")
+	// errWithheld says that an owner was told enough, or the operator of that owner, which
+	// is noted.
+	errWithheld = errors.New("enough was told of this owner's applications")
 )
 
 // noticeBook is where it is kept who was told of what: an *oauth.Service.
