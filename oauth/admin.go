@@ -226,6 +226,20 @@ func isInvisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point)
 }
 
+// OneLine is a text as a reason or a name may hold it: without what nobody sees, and with
+// one space for each run of spaces, breaks of lines and control characters.
+func OneLine(s string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
+			return ' '
+		case isInvisible(r):
+			return -1
+		}
+		return r
+	}, s)), " ")
+}
+
 // AddSecret gives an application a second client_secret, so that it can change over
 // without an outage. One that has two, has none by its nature, or is not there, is a
 // *FieldError.
