@@ -19,21 +19,32 @@ type claim func(ctx context.Context) (release func(), err error)
 
 var errClaimed = errors.New("another bridge is serving this record")
 
-// claimFile claims a SQLite database by a lock on a file beside it. SQLite's own
-// locks come and go with each transaction.
-func claimFile(database string) claim {
-	return func(context.Context) (func(), error) {
+// fileClaimTimeout is more than a command that has migrated the file takes to let it go.
+const fileClaimTimeout = time.Second
+
+// claimFile claims a SQLite database by a lock on a file beside it, for which it waits as
+// long as that. SQLite's own locks come and go with each transaction.
+func claimFile(database string, patience time.Duration) claim {
+	return func(ctx context.Context) (func(), error) {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
 		path := database + ".bridge"
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open lock file: %w", err)
 		}
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		got, err := untilGot(ctx, func() (bool, error) {
+			err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return false, nil
+			}
+			return err == nil, err
+		})
 		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			return nil, errors.Join(fmt.Errorf("%w: %s is locked", errClaimed, path), file.Close())
 		case err != nil:
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+		case !got:
+			return nil, errors.Join(fmt.Errorf("%w: %s is locked", errClaimed, path), file.Close())
 		}
 		return func() { _ = file.Close() }, nil // which gives up the lock, whatever it returns
 	}
@@ -41,6 +52,7 @@ func claimFile(database string) claim {
 
 const (
 	claimTimeout = 5 * time.Second // for the server to notice that the bridge before has died
+	claimEvery   = 200 * time.Millisecond
 	claimSQL     = "SELECT pg_try_advisory_lock(hashtext('foxbridge serve'), hashtext(current_schema()))"
 )
 
@@ -74,20 +86,34 @@ func claimSession(dsn string) claim {
 // awaitLock asks again until ctx ends: the server may not have noticed yet that the
 // bridge before has died.
 func awaitLock(ctx context.Context, conn *pgx.Conn) error {
-	tick := time.NewTicker(200 * time.Millisecond)
+	got, err := untilGot(ctx, func() (got bool, err error) {
+		err = conn.QueryRow(ctx, claimSQL).Scan(&got)
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return got, err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("claim the record: %w", err)
+	case !got:
+		return fmt.Errorf("%w: its advisory lock is held", errClaimed)
+	}
+	return nil
+}
+
+// untilGot tries at once, and again and again until ctx ends.
+func untilGot(ctx context.Context, try func() (bool, error)) (bool, error) {
+	tick := time.NewTicker(claimEvery)
 	defer tick.Stop()
 	for {
-		var got bool
-		if err := conn.QueryRow(ctx, claimSQL).Scan(&got); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("claim the record: %w", err)
-		}
-		if got {
-			return nil
+		if got, err := try(); got || err != nil {
+			return got, err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: its advisory lock is held", errClaimed)
+			return false, nil
 		}
 	}
 }
