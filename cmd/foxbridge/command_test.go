@@ -167,6 +167,23 @@ func TestPasswordOfANewPerson(t *testing.T) {
 	require.Regexp(t, `(?m)^name +bob\.martin$`, stdout)
 }
 
+// What is refused is named as it is written, before anything is made.
+func TestSettingsThatContradictEachOtherMakeNothing(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"serve", "user add a@example.com"} {
+		dir := filepath.Join(t.TempDir(), "data")
+		var stdout, stderr bytes.Buffer
+		p := process{
+			args:    append(strings.Fields(command), "--data-dir", dir),
+			environ: []string{"FOXBRIDGE_ISSUANCE_HOUR=30", "FOXBRIDGE_ISSUANCE_DAY=20", "FOXBRIDGE_HTTP=127.0.0.1:0"},
+			stdout:  &stdout, stderr: &stderr,
+		}
+		require.Equal(t, exitFail, run(t.Context(), p))
+		require.Contains(t, stderr.String(), "issuance-hour, issuance-day: the 20 of a day are less than the 30 of an hour")
+		require.NoDirExists(t, dir)
+	}
+}
+
 // The field names that programs rely on.
 func TestJSONFieldsAreStable(t *testing.T) {
 	t.Parallel()

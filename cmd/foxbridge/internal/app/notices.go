@@ -70,7 +70,12 @@ type senders struct {
 // newSenders makes them of the settings, or says which setting is wrong. Nothing is
 // connected yet.
 func newSenders(cfg config.Config, now func() time.Time) (s senders, err error) {
-	if cfg.SMTPURL != "" {
+	switch {
+	case cfg.SMTPURL == "" && cfg.MailFrom != "":
+		return senders{}, errors.New("mail-from: there is no smtp-url")
+	case cfg.SMTPURL != "" && cfg.MailFrom == "":
+		return senders{}, errors.New("mail-from: it is missing, and smtp-url needs it")
+	case cfg.SMTPURL != "":
 		if s.mail, err = notify.NewMailer(cfg.SMTPURL, cfg.MailFrom); err != nil {
 			return senders{}, fmt.Errorf("smtp-url, mail-from: %w", err)
 		}
@@ -78,6 +83,8 @@ func newSenders(cfg config.Config, now func() time.Time) (s senders, err error) 
 	switch {
 	case cfg.WebhookURL == "" && cfg.WebhookSecret != "":
 		return senders{}, errors.New("webhook-secret: there is no webhook-url")
+	case cfg.WebhookURL != "" && cfg.WebhookSecret == "":
+		return senders{}, errors.New("webhook-secret: it is missing, and webhook-url needs it")
 	case cfg.WebhookURL != "":
 		if s.webhook, err = notify.NewWebhook(cfg.WebhookURL, cfg.WebhookSecret, now); err != nil {
 			return senders{}, fmt.Errorf("webhook-url, webhook-secret: %w", err)

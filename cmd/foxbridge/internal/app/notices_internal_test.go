@@ -434,11 +434,13 @@ func TestTheOperatorIsToldByASignedWebhook(t *testing.T) {
 func TestSendersAreCheckedAtTheStart(t *testing.T) {
 	t.Parallel()
 	for want, cfg := range map[string]config.Config{
-		"smtp-url":         {SMTPURL: "http://hunter2secret@mail.example.org", MailFrom: "cloud@example.org"},
-		"mail-from":        {SMTPURL: "smtps://mail.example.org"},
-		"webhook-url":      {WebhookURL: "http://example.org/hunter2secret", WebhookSecret: notifytest.Secret},
-		"there is no webh": {WebhookSecret: notifytest.Secret},
-		"webhook-secret":   {WebhookURL: "https://example.org/hunter2secret", WebhookSecret: "short"},
+		"smtp-url":                      {SMTPURL: "http://hunter2secret@mail.example.org", MailFrom: "cloud@example.org"},
+		"mail-from: it is missing":      {SMTPURL: "smtps://mail.example.org"},
+		"mail-from: there is no smtp":   {MailFrom: "cloud@example.org"},
+		"webhook-secret: it is missing": {WebhookURL: "https://example.org/hunter2secret"},
+		"webhook-url":                   {WebhookURL: "http://example.org/hunter2secret", WebhookSecret: notifytest.Secret},
+		"there is no webh":              {WebhookSecret: notifytest.Secret},
+		"webhook-secret":                {WebhookURL: "https://example.org/hunter2secret", WebhookSecret: "short"},
 	} {
 		_, err := newSenders(cfg, time.Now)
 		require.ErrorContains(t, err, want)

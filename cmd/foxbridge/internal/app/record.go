@@ -81,6 +81,9 @@ type recordOptions struct {
 }
 
 func openRecord(ctx context.Context, cfg config.Config, o recordOptions) (*Record, error) {
+	if err := cfg.CheckIssuance(); err != nil {
+		return nil, err
+	}
 	if o.issuer != "" { // an administrator's command seals nothing
 		var err error
 		if o.sealKey, err = sealKey(cfg, o.log); err != nil {

@@ -151,7 +151,15 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: %w", k.Name, err)
 		}
 	}
-	return c.checkShared()
+	return errors.Join(c.checkShared(), c.CheckIssuance())
+}
+
+// CheckIssuance refuses limits of an hour and a day that contradict each other.
+func (c Config) CheckIssuance() error {
+	if c.IssuanceDay != 0 && c.IssuanceDay < c.IssuanceHour {
+		return fmt.Errorf("issuance-hour, issuance-day: the %d of a day are less than the %d of an hour", c.IssuanceDay, c.IssuanceHour)
+	}
+	return nil
 }
 
 func (c Config) checkShared() error {
