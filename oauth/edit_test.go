@@ -311,6 +311,7 @@ func TestADeletedPersonalApplicationLeavesRoom(t *testing.T) {
 	_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 	require.ErrorIs(t, err, oauth.ErrTooMany)
 	require.NoError(t, s.DeleteOwn(t.Context(), s.bob.ID, s.bobClient.ID, home()))
+	require.Equal(t, []string{s.bobClient.ID}, s.seen.deleted)
 	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 	require.NoError(t, err)
 }

@@ -372,7 +372,9 @@ func (*issued) Judged(string, string, string) {}
 func (*issued) Switched(string, bool, string) {}
 
 func (*issued) ConnectionsChanged(string) {}
-func (*issued) Refused(string)            {}
+
+func (*issued) Deleted(string) {}
+func (*issued) Refused(string) {}
 
 func (o *issued) last() bool {
 	o.mu.Lock()

@@ -35,6 +35,8 @@ type Observer interface {
 	// Switched tells of an application that was switched off, or on again, and of the
 	// Actor who did it.
 	Switched(clientID string, off bool, by string)
+	// Deleted tells of an application that was deleted: its client_id never comes again.
+	Deleted(clientID string)
 	// ConnectionsChanged tells that a ConnectionEvent of an application may wait to be
 	// told; empty: of any.
 	ConnectionsChanged(clientID string)
@@ -180,6 +182,7 @@ type nobody struct{}
 func (nobody) TokenIssued(string, string, bool) {}
 func (nobody) Judged(string, string, string)    {}
 func (nobody) Switched(string, bool, string)    {}
+func (nobody) Deleted(string)                   {}
 func (nobody) ConnectionsChanged(string)        {}
 func (nobody) Refused(string)                   {}
 
