@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"runtime"
@@ -38,7 +40,7 @@ type PasswordOptions struct {
 // concurrently.
 type Passwords struct {
 	params argon2id.Params
-	dummy  string // hash that no password matches, made with params
+	dummy  string // hash with params that no password is known to match
 	now    func() time.Time
 
 	slots chan struct{} // one element for each busy worker
@@ -53,7 +55,6 @@ type Passwords struct {
 }
 
 // NewPasswords returns Passwords, or an error that names the option that is wrong.
-// It makes one hash.
 func NewPasswords(o PasswordOptions) (*Passwords, error) {
 	orDefault(&o.Workers, max(1, runtime.GOMAXPROCS(0)/2))
 	orDefault(&o.Queue, DefaultPasswordQueue)
@@ -64,18 +65,26 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("configure password hashing: %w", err)
 	}
-	p := &Passwords{
+	return &Passwords{
 		params: o.Params,
+		dummy:  dummyHash(o.Params),
 		now:    o.Now,
 		slots:  make(chan struct{}, o.Workers),
 		queue:  int64(o.Queue),
 
 		share:   max(2, (o.Workers+o.Queue)/4),
 		holders: map[string]int{},
-	}
-	var err error
-	p.dummy, err = p.hash(NewSecret())
-	return p, err
+	}, nil
+}
+
+// dummyHash is a hash in PHC form whose key was not derived but drawn: to verify a
+// password against it costs as much as against any other, and to make it costs nothing.
+func dummyHash(p argon2id.Params) string {
+	salt, key := make([]byte, p.SaltLength), make([]byte, p.KeyLength)
+	rand.Read(salt) // never fails, see randomHex
+	rand.Read(key)
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s",
+		p.Memory, p.Iterations, p.Parallelism, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 
 func (o *PasswordOptions) check() error {
@@ -179,6 +188,7 @@ func (p *Passwords) enter(ctx context.Context) error {
 }
 
 // wait estimates how long the queue takes to drain: at least a second, in whole ones.
+// Until the first hash was made it is a second.
 func (p *Passwords) wait() time.Duration {
 	rounds := p.queue/int64(cap(p.slots)) + 1
 	return max(time.Duration(p.cost.Load()*rounds).Round(time.Second), time.Second)

@@ -78,8 +78,10 @@ func openSQLite(path string) (*sql.DB, error) {
 	if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	// immediate: a step waits for another process's write instead of failing midway.
-	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	// immediate: a step waits for another process's write instead of failing midway. NORMAL:
+	// in the WAL mode of a bridge's file that loses, with the power, only whole steps, which
+	// are then applied again; the first write after them makes them durable.
+	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)&_txlock=immediate")
 }
 
 func openPostgres(dsn string) (*sql.DB, error) {

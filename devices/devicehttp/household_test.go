@@ -71,6 +71,8 @@ func newHousehold(t *testing.T) *household {
 	site, err := web.New(web.Options{Templates: one(pages.Templates()), Messages: one(pages.Messages()), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	require.NoError(t, site.RequireKeys(pages.Keys()...))
+	_, err = site.Check()
+	require.NoError(t, err)
 	routes := mux.NewRouter()
 	for _, page := range pages.Pages() {
 		routes.HandleFunc(page.Path, func(w http.ResponseWriter, r *http.Request) {

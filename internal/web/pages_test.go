@@ -139,7 +139,7 @@ func TestAPageThatFailsIsPlainAndLogged(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewAndCheckRefuse(t *testing.T) {
 	t.Parallel()
 	const fine = `{{define "title"}}x{{end}}{{define "main"}}x{{end}}`
 	const one = `{"a": "x"}`
@@ -178,8 +178,8 @@ func TestNewRefuses(t *testing.T) {
 		{"an unknown function", page(`{{nothing}}`), one, one, nil, "nothing"},
 		{"an unknown partial", page(`{{template "nothing"}}`), one, one, nil, "nothing"},
 		{"what cannot be escaped", page(`<a href="{{if .}}x">{{end}}`), one, one, nil, "different contexts"},
-		{"no title", map[string]string{"p.html": `{{define "main"}}x{{end}}`}, one, one, nil, `page p: defines no "title"`},
-		{"no main", map[string]string{"p.html": `{{define "title"}}x{{end}}`}, one, one, nil, `page p: defines no "main"`},
+		{"no title", map[string]string{"p.html": `{{define "main"}}x{{end}}`}, one, one, nil, `template p.html: defines no "title"`},
+		{"no main", map[string]string{"p.html": `{{define "title"}}x{{end}}`}, one, one, nil, `template p.html: defines no "main"`},
 		{"a page of this package", map[string]string{"error.html": fine}, one, one, nil, "page error is there twice"},
 		{"a partial of this package", map[string]string{"p.html": fine + `{{define "field"}}x{{end}}`}, one, one, nil, `"field" is defined already`},
 		{"an asset of this package", nil, one, one, map[string]string{"web.css": "x"}, "is there twice"},
@@ -188,11 +188,14 @@ func TestNewRefuses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := web.New(web.Options{
+			p, err := web.New(web.Options{
 				Templates: filesystems(test.templates), Assets: filesystems(test.assets),
 				Messages: filesystems(map[string]string{"en.json": test.english, "fr.json": test.french}),
 				Logger:   slog.New(slog.DiscardHandler),
 			})
+			if err == nil {
+				_, err = p.Check()
+			}
 			if test.want == "" {
 				require.NoError(t, err)
 			} else {
@@ -342,7 +345,9 @@ func TestMessages(t *testing.T) {
 		_, err := p.Translate(get("/"), key, args...)
 		require.ErrorContains(t, err, key)
 	}
-	require.Equal(t, []string{"error", "sample", "signin"}, p.Names())
+	pages, err := p.Check()
+	require.NoError(t, err)
+	require.Equal(t, []string{"error", "sample", "signin"}, pages)
 	require.NoError(t, p.RequireKeys("sample.title"))
 	require.ErrorContains(t, p.RequireKeys("sample.title", "nothing"), `"nothing"`)
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed static/*
@@ -39,11 +41,12 @@ func below(files embed.FS, dir string) fs.FS {
 // StaticPath is the prefix of the paths of static files.
 const StaticPath = "/static/"
 
-// asset is a static file. It is held compressed, as almost everybody takes it.
+// asset is a static file.
 type asset struct {
 	hash, media string
-	packed      []byte
-	size        int // of the content
+	packed      func() []byte // the content compressed, as almost everybody takes it
+	content     []byte        // nil: the file is kept compressed
+	size        int           // of the content
 }
 
 // assets are static files by name.
@@ -81,24 +84,25 @@ func (a *assets) read(source fs.FS, entry fs.DirEntry) error {
 		return err
 	}
 	sum := sha256.Sum256(content)
-	file := asset{hash: hex.EncodeToString(sum[:8]), media: media, packed: content, size: len(content)}
-	if !isPacked {
-		file.packed = Gzip(content)
-	} else if file.size, err = sizeOf(content); err != nil {
-		return err
+	file := asset{hash: hex.EncodeToString(sum[:8]), media: media, content: content, size: len(content)}
+	file.packed = sync.OnceValue(func() []byte { return Gzip(content) })
+	if isPacked {
+		if file.size, err = sizeOf(content); err != nil {
+			return err
+		}
+		file.packed, file.content = func() []byte { return content }, nil
 	}
 	a.files[name] = file
 	return nil
 }
 
-// sizeOf is what a compressed file holds. It fails unless that can be read to its end.
+// sizeOf is how much a compressed file holds, as its last four bytes tell (RFC 1952
+// section 2.3.1). It fails if the file does not begin as one.
 func sizeOf(packed []byte) (int, error) {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
+	if _, err := gzip.NewReader(bytes.NewReader(packed)); err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(io.Discard, z) //nolint:gosec // a file of the binary
-	return int(n), err
+	return int(binary.LittleEndian.Uint32(packed[len(packed)-4:])), nil
 }
 
 // serve sends the file, compressed to who takes that.
@@ -107,10 +111,11 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", a.media)
 	h.Add("Vary", "Accept-Encoding")
 	if TakesGzip(r) {
+		packed := a.packed()
 		h.Set("Content-Encoding", "gzip")
-		h.Set("Content-Length", strconv.Itoa(len(a.packed)))
+		h.Set("Content-Length", strconv.Itoa(len(packed)))
 		if r.Method != http.MethodHead {
-			_, _ = w.Write(a.packed) // what fails is the connection: there is nobody left to tell
+			_, _ = w.Write(packed) // what fails is the connection: there is nobody left to tell
 		}
 		return
 	}
@@ -118,7 +123,11 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	if z, err := gzip.NewReader(bytes.NewReader(a.packed)); err == nil { // it was read before
+	if a.content != nil {
+		_, _ = w.Write(a.content)
+		return
+	}
+	if z, err := gzip.NewReader(bytes.NewReader(a.packed())); err == nil { // its beginning was read before
 		_, _ = io.Copy(w, z) //nolint:gosec // a file of the binary
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,123 +41,145 @@ func current(page, path string) bool {
 	return page == path || path != "/" && strings.HasPrefix(page, strings.TrimSuffix(path, "/")+"/")
 }
 
-// readTemplates parses all pages once in each language, so that their functions need
-// not be told which it is.
-func (p *Pages) readTemplates(sources []fs.FS) (map[Language]map[string]*template.Template, error) {
-	sets := make(map[Language]map[string]*template.Template)
-	own := below(templateFiles, "templates")
-	for _, lang := range languages() {
-		base := template.New("").Funcs(p.functions(lang))
-		if err := p.addPartials(base, own); err != nil {
-			return nil, err
-		}
-		sets[lang] = make(map[string]*template.Template)
-		if err := p.readPages(sets[lang], base, own); err != nil {
-			return nil, err
-		}
-		for _, source := range sources {
-			shared, err := base.Clone()
-			if err != nil {
-				return nil, err
-			}
-			if err := p.addPartials(shared, source); err != nil {
-				return nil, err
-			}
-			if err := p.readPages(sets[lang], shared, source); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return sets, nil
+// set is all templates in one language, so that their functions need not be told which
+// it is. What is executed is the layout of a page.
+type set struct {
+	*template.Template
+	functions template.FuncMap
+	pages     []string // their names, sorted
 }
 
-// readPages adds the pages of source to pages. All of them have what shared defines.
-func (p *Pages) readPages(pages map[string]*template.Template, shared *template.Template, source fs.FS) error {
-	names, err := fs.Glob(source, "*.html")
-	if err != nil {
-		return err
-	}
-	for _, file := range names {
-		name := strings.TrimSuffix(file, ".html")
-		if strings.HasPrefix(name, "_") {
-			continue
-		}
-		if _, twice := pages[name]; twice {
-			return fmt.Errorf("page %s is there twice", name)
-		}
-		if pages[name], err = p.readPage(shared, source, file); err != nil {
-			return fmt.Errorf("page %s: %w", name, err)
-		}
-	}
-	return nil
-}
+// layout is the template that all pages have in common.
+const layout = "layout"
 
-func (p *Pages) readPage(shared *template.Template, source fs.FS, file string) (*template.Template, error) {
-	page, err := shared.Clone()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.addFile(page, source, file); err != nil {
-		return nil, err
-	}
-	for _, part := range []string{"title", "main"} {
-		if page.Lookup(part) == nil {
-			return nil, fmt.Errorf("defines no %q", part)
-		}
-	}
-	if page.Lookup("class") == nil {
-		if _, err := page.New("class").Parse(""); err != nil {
+// parts are what the layout has of a page. In a set these are, as the layout with the
+// parts in it is, named for their page: see partOf.
+func parts() []string { return []string{"title", "class", "main"} }
+
+func partOf(page, part string) string { return page + "/" + part }
+
+// readTemplates parses all pages and partials.
+func (p *Pages) readTemplates(lang Language, sources []fs.FS) (*set, error) {
+	functions := p.functions(lang)
+	s := &set{Template: template.New("").Funcs(functions), functions: functions}
+	for _, source := range append([]fs.FS{below(templateFiles, "templates")}, sources...) {
+		if err := p.readSource(s, source); err != nil {
 			return nil, err
 		}
 	}
-	// Templates are escaped when they are first executed, and only then can what is
-	// wrong with them be known. That there are no data is an error of another type.
-	err = page.ExecuteTemplate(io.Discard, "layout", view{})
-	if wrong, ok := errors.AsType[*template.Error](err); ok {
-		return nil, wrong
+	for _, page := range s.pages {
+		if err := s.lay(page); err != nil {
+			return nil, err
+		}
 	}
-	return page, nil
+	slices.Sort(s.pages)
+	return s, nil
 }
 
-// addPartials adds what the files of partials in source define.
-func (p *Pages) addPartials(to *template.Template, source fs.FS) error {
-	files, err := fs.Glob(source, "_*.html")
+// readSource adds the pages and partials of source to s.
+func (p *Pages) readSource(s *set, source fs.FS) error {
+	files, err := fs.Glob(source, "*.html")
 	if err != nil {
 		return err
 	}
 	for _, file := range files {
-		if err := p.addFile(to, source, file); err != nil {
+		page := strings.TrimSuffix(file, ".html")
+		if strings.HasPrefix(page, "_") {
+			page = ""
+		}
+		if slices.Contains(s.pages, page) {
+			return fmt.Errorf("page %s is there twice", page)
+		}
+		if err := p.readFile(s, source, file, page); err != nil {
 			return fmt.Errorf("template %s: %w", file, err)
+		}
+		if page != "" {
+			s.pages = append(s.pages, page)
 		}
 	}
 	return nil
 }
 
-// addFile adds what a file defines. It refuses a name that is defined already.
-func (p *Pages) addFile(to *template.Template, source fs.FS, file string) error {
+// readFile adds what a file defines to s: the parts of a page, or partials if page is
+// empty. It refuses a name that is defined already, and a page without a title or a main
+// part.
+func (p *Pages) readFile(s *set, source fs.FS, file, page string) error {
 	content, err := fs.ReadFile(source, file)
 	if err != nil {
 		return err
 	}
-	own, err := template.New(file).Funcs(p.functions(English)).Parse(string(content))
+	own, err := template.New(file).Funcs(s.functions).Parse(string(content))
 	if err != nil {
 		return err
 	}
 	for _, t := range own.Templates() {
-		if t.Name() == file || t.Tree == nil {
+		name := t.Name()
+		if name == file || t.Tree == nil {
 			continue
 		}
-		if to.Lookup(t.Name()) != nil {
-			return fmt.Errorf("%q is defined already", t.Name())
+		if page != "" && slices.Contains(parts(), name) {
+			name = partOf(page, name)
+		}
+		if s.Lookup(name) != nil {
+			return fmt.Errorf("%q is defined already", name)
 		}
 		if err := p.check(t.Tree.Root); err != nil {
-			return fmt.Errorf("%s: %w", t.Name(), err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		if _, err := to.AddParseTree(t.Name(), t.Tree); err != nil {
+		if _, err := s.AddParseTree(name, t.Tree); err != nil {
 			return err
 		}
 	}
-	return nil
+	if page == "" {
+		return nil
+	}
+	for _, part := range []string{"title", "main"} {
+		if s.Lookup(partOf(page, part)) == nil {
+			return fmt.Errorf("defines no %q", part)
+		}
+	}
+	if class := partOf(page, "class"); s.Lookup(class) == nil {
+		_, err = s.New(class).Parse("")
+	}
+	return err
+}
+
+// lay adds the layout with the parts of a page in it.
+func (s *set) lay(page string) error {
+	tree := s.Lookup(layout).Tree.Copy()
+	for _, node := range tree.Root.Nodes {
+		if t, ok := node.(*parse.TemplateNode); ok && slices.Contains(parts(), t.Name) {
+			t.Name = partOf(page, t.Name)
+		}
+	}
+	_, err := s.AddParseTree(partOf(page, layout), tree)
+	return err
+}
+
+// Check reads the templates in all languages, and gives the names of the pages, sorted.
+// It refuses templates that cannot be parsed or escaped, a page without "title" or
+// "main", a name that is defined twice, and a template that names a message key or an
+// asset that is not there or gives a message another number of arguments than it has
+// places. It is for tests: otherwise the templates, which are part of the program, are
+// read when the first page is rendered.
+func (p *Pages) Check() ([]string, error) {
+	var pages []string
+	for _, read := range p.sets {
+		s, err := read()
+		if err != nil {
+			return nil, err
+		}
+		for _, page := range s.pages {
+			// Templates are escaped when they are first executed, and only then can what is
+			// wrong with them be known. That there are no data is an error of another type.
+			err := s.ExecuteTemplate(io.Discard, partOf(page, layout), view{})
+			if wrong, ok := errors.AsType[*template.Error](err); ok {
+				return nil, fmt.Errorf("page %s: %w", page, wrong)
+			}
+		}
+		pages = s.pages
+	}
+	return slices.Clone(pages), nil
 }
 
 // check looks at the message keys and asset names that are written out in a template.
@@ -249,6 +270,3 @@ func commands(n parse.Node) []*parse.CommandNode {
 	}
 	return all
 }
-
-// Names lists the pages, sorted.
-func (p *Pages) Names() []string { return slices.Sorted(maps.Keys(p.sets[English])) }

@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"html/template"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/gorilla/mux"
 )
@@ -23,9 +23,9 @@ type Options struct {
 	// Templates hold pages and partials at their roots. A file "name.html" is the page
 	// "name": it defines "title" and "main", both of which are given the page's data, and
 	// may define "class", which is put on the main element ("narrow" or "wide"). A file
-	// "_name.html" holds partials for the pages of the same file system. All may use the
-	// partials and the functions that this package has. (To embed files whose names begin
-	// with "_" takes a pattern such as "templates/*.html".)
+	// "_name.html" holds partials, each of a name of its own among those of all file
+	// systems. All may use the partials and the functions that this package has. (To embed
+	// files whose names begin with "_" takes a pattern such as "templates/*.html".)
 	Templates []fs.FS
 	// Messages hold one catalogue for each language at their roots, "en.json" and
 	// "fr.json": an object of keys and texts. A text has places {0}, {1}, ... for
@@ -73,16 +73,17 @@ type Pages struct {
 	log     *slog.Logger
 	text    *catalogue
 	assets  *assets
-	sets    map[Language]map[string]*template.Template
+	sets    map[Language]func() (*set, error)
 	guard   *http.CrossOriginProtection
 }
 
-// New makes Pages. It refuses templates that cannot be parsed or escaped, a page
-// without "title" or "main", a name that is defined twice, a message key that some
-// language lacks, and a template that names a message key or an asset that is not there
-// or gives a message another number of arguments than it has places.
+// New makes Pages. It refuses a name of a message or an asset that is there twice, and a
+// message key that some language lacks. What is wrong with templates only Check tells.
 func New(o Options) (*Pages, error) {
-	p := &Pages{product: o.Product, secure: o.Secure, port: o.Port, header: o.Header, log: o.Logger, guard: http.NewCrossOriginProtection()}
+	p := &Pages{
+		product: o.Product, secure: o.Secure, port: o.Port, header: o.Header, log: o.Logger,
+		sets: map[Language]func() (*set, error){}, guard: http.NewCrossOriginProtection(),
+	}
 	if p.log == nil {
 		return nil, errors.New("pages need a logger")
 	}
@@ -100,8 +101,8 @@ func New(o Options) (*Pages, error) {
 	if p.assets, err = readAssets(append([]fs.FS{ownAssets()}, o.Assets...)); err != nil {
 		return nil, err
 	}
-	if p.sets, err = p.readTemplates(o.Templates); err != nil {
-		return nil, err
+	for _, lang := range languages() {
+		p.sets[lang] = sync.OnceValues(func() (*set, error) { return p.readTemplates(lang, o.Templates) })
 	}
 	return p, nil
 }
@@ -189,8 +190,12 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 }
 
 func (p *Pages) render(w http.ResponseWriter, r *http.Request, lang Language, status int, page string, data any, o rendering) ([]byte, error) {
-	t, ok := p.sets[lang][page]
-	if !ok {
+	s, err := p.sets[lang]()
+	if err != nil {
+		return nil, fmt.Errorf("read templates: %w", err)
+	}
+	t := s.Lookup(partOf(page, layout))
+	if t == nil {
 		return nil, fmt.Errorf("there is no page %q", page)
 	}
 	v := view{Product: p.product, Path: r.URL.Path, Return: "/", Languages: choices(lang), Data: data}
@@ -206,7 +211,7 @@ func (p *Pages) render(w http.ResponseWriter, r *http.Request, lang Language, st
 		v.Flash = p.takeFlash(w, r, lang)
 	}
 	var body bytes.Buffer
-	if err := t.ExecuteTemplate(&body, "layout", v); err != nil {
+	if err := t.Execute(&body, v); err != nil {
 		return nil, err
 	}
 	return body.Bytes(), nil
@@ -263,7 +268,7 @@ func (p *Pages) Translate(r *http.Request, key string, args ...any) (string, err
 }
 
 // RequireKeys fails unless all keys are there. It is for keys that templates get from
-// data, which New cannot see.
+// data, which Check cannot see.
 func (p *Pages) RequireKeys(keys ...string) error {
 	var missing []error
 	for _, key := range keys {

@@ -7,10 +7,13 @@ package apidoc
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/foxbridge/foxbridge/devices"
 )
@@ -27,9 +30,13 @@ type Options struct {
 	CommandGet bool
 }
 
-// Document is the description of the API. It does not change.
-type Document struct {
-	text   []byte
+// Document is the description of the API. It is made when it is first asked for, and
+// does not change.
+type Document struct{ made func() made }
+
+type made struct {
+	text   []byte // without what is for people
+	tag    string // of the text
 	groups []Group
 }
 
@@ -53,8 +60,14 @@ type builder struct {
 	tagOf map[string]string // of each operation, by method and path
 }
 
-// New makes the Document. It fails if two operations have the same name or place.
-func New(o Options) (*Document, error) {
+// New gives the Document of a bridge with these options.
+func New(o Options) *Document {
+	return &Document{sync.OnceValue(func() made { return describeAPI(o) })}
+}
+
+// describeAPI panics if two operations have the same name or place, which is a mistake in
+// this program.
+func describeAPI(o Options) made {
 	b := &builder{options: o, tagOf: map[string]string{}}
 	b.document = document{
 		OpenAPI: "3.1.1",
@@ -79,18 +92,16 @@ func New(o Options) (*Document, error) {
 			b.Paths[d.path] = item
 		}
 		if item[d.method] != nil || names[d.operation.OperationID] {
-			return nil, fmt.Errorf("describe the API: %s %s is there twice, or %s is", d.method, d.path, d.operation.OperationID)
+			panic(fmt.Sprintf("describe the API: %s %s is there twice, or %s is", d.method, d.path, d.operation.OperationID))
 		}
 		item[d.method], names[d.operation.OperationID] = d.operation, true
 		o := Operation{Method: strings.ToUpper(d.method), Path: d.path, Summary: d.operation.Summary, Deprecated: d.operation.Deprecated}
 		b.order = append(b.order, o)
 		b.tagOf[o.Method+o.Path] = d.operation.Tags[0]
 	}
-	text, err := encode(b.document)
-	if err != nil {
-		return nil, fmt.Errorf("describe the API: %w", err)
-	}
-	return &Document{text: text, groups: b.grouped()}, nil
+	text := encode(b.document)
+	sum := sha256.Sum256(text)
+	return made{text: text, tag: hex.EncodeToString(sum[:8]), groups: b.grouped()}
 }
 
 // described is an operation and its place.
@@ -99,14 +110,15 @@ type described struct {
 	operation    *operation
 }
 
-// encode writes JSON for people: indented, and without the escapes of HTML.
-func encode(v any) ([]byte, error) {
+// encode writes JSON without the escapes of HTML.
+func encode(d document) []byte {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	err := e.Encode(v)
-	return out.Bytes(), err
+	if err := e.Encode(d); err != nil { // it holds nothing that JSON has not
+		panic(err)
+	}
+	return bytes.TrimSpace(out.Bytes())
 }
 
 func (b *builder) grouped() []Group {
@@ -123,11 +135,19 @@ func (b *builder) grouped() []Group {
 	return groups
 }
 
-// JSON is the document. The caller must not change it.
-func (d *Document) JSON() []byte { return d.text }
+// JSON is the document as people read it: indented.
+func (d *Document) JSON() []byte {
+	var out bytes.Buffer
+	if err := json.Indent(&out, d.made().text, "", " "); err != nil { // it is JSON
+		panic(err)
+	}
+	out.WriteByte('\n')
+	return out.Bytes()
+}
 
-// Groups lists the operations as a reader looks for them.
-func (d *Document) Groups() []Group { return d.groups }
+// Groups lists the operations as a reader looks for them. The caller must not change
+// them.
+func (d *Document) Groups() []Group { return d.made().groups }
 
 // tags are the groups of operations, in the order in which they are shown.
 func tags() []tag {

@@ -2,8 +2,6 @@ package apidoc
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -22,10 +20,7 @@ const maxAge = "public, max-age=300"
 // Register adds the document to r, with and without a slash at its end. Who has it
 // already, and says so, is not sent it again; who takes it compressed is sent it so.
 func (d *Document) Register(r *mux.Router) {
-	text := compact(d.text)
-	sum := sha256.Sum256(text)
-	tag := hex.EncodeToString(sum[:8])
-	packed := sync.OnceValue(func() []byte { return web.Gzip(text) })
+	packed := sync.OnceValue(func() []byte { return web.Gzip(d.made().text) })
 	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -37,9 +32,9 @@ func (d *Document) Register(r *mux.Router) {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Add("Vary", "Accept-Encoding")
 		r.Header.Del("Range") // a part of it is no JSON
-		content, name := text, tag
+		content, name := d.made().text, d.made().tag
 		if web.TakesGzip(r) {
-			content, name = packed(), tag+"-gzip"
+			content, name = packed(), name+"-gzip"
 			h.Set("Content-Encoding", "gzip")
 			h.Set("Content-Length", strconv.Itoa(len(content)))
 		}
@@ -48,15 +43,6 @@ func (d *Document) Register(r *mux.Router) {
 	})
 	r.Handle(Path, serve)
 	r.Handle(Path+"/", serve)
-}
-
-// compact leaves out what is for people.
-func compact(text []byte) []byte {
-	var out bytes.Buffer
-	if err := json.Compact(&out, text); err != nil {
-		return text // it is JSON of encoding/json
-	}
-	return out.Bytes()
 }
 
 // refuse answers another method.

@@ -1,11 +1,16 @@
 package app
 
 import (
+	"compress/gzip"
+	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
@@ -27,8 +32,7 @@ func TestEveryRouteIsDescribedAndEveryDescriptionHasARoute(t *testing.T) {
 	t.Parallel()
 	for _, commandGet := range []bool{true, false} {
 		f := newFront(t, func(cfg *config.Config) { cfg.CommandGet, cfg.LimitAddress = commandGet, 0 })
-		document, err := apidoc.New(apidoc.Options{Server: "http://localhost:8080", CommandGet: commandGet})
-		require.NoError(t, err)
+		document := apidoc.New(apidoc.Options{Server: "http://localhost:8080", CommandGet: commandGet})
 		methods := map[string][]string{} // by path
 		for _, group := range document.Groups() {
 			require.NotEmpty(t, group.Operations, group.Name)
@@ -103,6 +107,35 @@ func TestTheDocumentIsServed(t *testing.T) {
 	w := f.send("POST", "/openapi.json", "")
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
 	require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
+}
+
+// A bridge reads its templates when somebody asks for a page: here all of them are read.
+func TestEveryPageCanBeRead(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, nil)
+	pages, err := publicPages(config.Config{}, f.record, f.limits, apidoc.New(apidoc.Options{}), newOutages(slog.New(slog.DiscardHandler), time.Now, func() {}))
+	require.NoError(t, err)
+	names, err := pages.Check()
+	require.NoError(t, err)
+	require.Subset(t, names, []string{"docs", "error", "household", "signin"})
+}
+
+// What is kept compressed is sent whole to who does not take that.
+func TestTheFilesOfTheDocumentationAreWhole(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, nil)
+	page := f.send("GET", "/dev/docs", "").Body.String()
+	for _, path := range regexp.MustCompile(`/static/[^"]+`).FindAllString(page, -1) {
+		plain, packed := f.send("GET", path, ""), f.send("GET", path, "", "Accept-Encoding", "gzip")
+		require.Equal(t, http.StatusOK, plain.Code, path)
+		require.Equal(t, strconv.Itoa(plain.Body.Len()), plain.Header().Get("Content-Length"), path)
+		unpacked, err := gzip.NewReader(packed.Body)
+		require.NoError(t, err, path)
+		text, err := io.ReadAll(unpacked)
+		require.NoError(t, err, path)
+		require.Equal(t, plain.Body.Bytes(), text, path)
+	}
+	require.Contains(t, page, "/swagger-ui-bundle.js")
 }
 
 // Without JavaScript the page lists what there is.

@@ -220,14 +220,14 @@ func migrateUnserved(path string) func(context.Context, *sql.DB, migrations.Dial
 		if schema, is := errors.AsType[*migrations.SchemaError](err); !is || schema.Have > schema.Want {
 			return err
 		}
-		release, claimed := claimFile(path, claimTimeout)(ctx)
+		by, claimed := claimFile(path, claimTimeout)(ctx)
 		if errors.Is(claimed, errClaimed) {
 			return fmt.Errorf("%w, once the bridge that serves it has stopped", err)
 		}
 		if claimed != nil {
 			return claimed
 		}
-		defer release()
+		defer by.release()
 		return migrations.Apply(ctx, db, d)
 	}
 }
