@@ -75,12 +75,14 @@ func (s *Service) issue(ctx context.Context, client Client, req TokenRequest) (T
 	if err := s.withheld(ctx, client, given.tally); err != nil {
 		return Tokens{}, s.refuse(client.ID, err)
 	}
-	if !given.again {
-		if !given.tally.Wasteful && (req.GrantType == GrantPassword || req.GrantType == GrantDevice) {
-			s.opts.Observer.ConnectionsChanged(client.ID)
-		}
-		s.opts.Observer.TokenIssued(client.ID, req.GrantType, given.tally.Wasteful)
+	if given.again {
+		given.Waste, err = s.budgets(ctx, client)
+		return given.Tokens, err
 	}
+	if !given.tally.Wasteful && (req.GrantType == GrantPassword || req.GrantType == GrantDevice) {
+		s.opts.Observer.ConnectionsChanged(client.ID)
+	}
+	s.opts.Observer.TokenIssued(client.ID, req.GrantType, given.tally.Wasteful)
 	given.Waste = wasteOf(given.tally, s.now())
 	return given.Tokens, nil
 }

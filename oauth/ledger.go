@@ -63,8 +63,9 @@ type Ledger interface {
 	// which nothing was issued is not in it; 10,000 are listed at the most, the oldest first. What is
 	// older than KeepMinutes is known by the hour only.
 	IssuanceOf(ctx context.Context, clientID string, since time.Time, step time.Duration) ([]Issuances, error)
-	// Standing gives the counts that an application is judged by at that time.
-	Standing(ctx context.Context, clientID string, now time.Time) (Counts, error)
+	// Standing gives the counts that an application is judged by at that time, none of an
+	// unknown one.
+	Standing(ctx context.Context, clientID string, now time.Time) (Standing, error)
 
 	// Condense makes hours of the minutes before the first of these times, and deletes
 	// hours and rulings before the second one, but those by which an application is off, and

@@ -288,11 +288,35 @@ func (s *Service) IssuanceMinutes(ctx context.Context, last time.Duration, after
 
 // Standing gives the wasteful tokens that count against an application now.
 func (s *Service) Standing(ctx context.Context, clientID string) (Counts, error) {
-	c, err := s.opts.Store.Standing(ctx, clientID, s.now())
+	st, err := s.standing(ctx, clientID, s.now())
+	return st.Counts, err
+}
+
+func (s *Service) standing(ctx context.Context, clientID string, now time.Time) (Standing, error) {
+	st, err := s.opts.Store.Standing(ctx, clientID, now)
 	if err != nil {
-		return Counts{}, fmt.Errorf("count wasteful tokens of client %s: %w", clientID, err)
+		return Standing{}, fmt.Errorf("count wasteful tokens of client %s: %w", clientID, err)
 	}
-	return c, nil
+	return st, nil
+}
+
+// budgets are those of a client that asks for nothing new: nothing is judged.
+func (s *Service) budgets(ctx context.Context, c Client) ([]Waste, error) {
+	if c.Kind != Personal || !s.meter(c).On() {
+		return nil, nil
+	}
+	limits, _, err := s.LimitsOf(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	st, err := s.standing(ctx, c.ID, now)
+	if err != nil {
+		return nil, err
+	}
+	return wasteOf(Tally{
+		Hour: Budget{Quota: limits.Hour, Used: st.Hour, First: st.HourFirst}, Day: Budget{Quota: limits.Day, Used: st.Day, First: st.DayFirst},
+	}, now), nil
 }
 
 // DisableUser disables the account with this email: its sessions, codes and tokens

@@ -232,8 +232,8 @@ func (s *Store) IssuanceOf(ctx context.Context, clientID string, since time.Time
 }
 
 // Standing implements oauth.Ledger.
-func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (c oauth.Counts, err error) {
-	var hourSince, daySince int
+func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (st oauth.Standing, err error) {
+	var hourSince, daySince int64
 	err = s.db.Read().QueryRow(ctx, `
 		WITH counted AS (
 			SELECT c.id AS client_id, 0 AS after FROM oauth_clients c WHERE c.id = $1
@@ -249,11 +249,17 @@ func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (c
 		JOIN oauth_issuance_minutes m ON m.client_id = n.client_id AND m.minute > $3 - 1440 AND m.minute > n.after
 		WHERE m.outcome <> 'switched_off'`,
 		clientID, string(oauth.Deleted), int32(oauth.Minute(now)), string(oauth.Personal)). //nolint:gosec // until the year 6053
-		Scan(&c.Hour, &c.Day, &hourSince, &daySince)
+		Scan(&st.Hour, &st.Day, &hourSince, &daySince)
 	if err = missing("count wasteful tokens", err); errors.Is(err, oauth.ErrNotFound) {
-		return oauth.Counts{}, nil // no client has such an ID
+		return oauth.Standing{}, nil // no client has such an ID
 	}
-	return c, err
+	if st.Hour > 0 {
+		st.HourFirst = oauth.StartOf(hourSince)
+	}
+	if st.Day > 0 {
+		st.DayFirst = oauth.StartOf(daySince)
+	}
+	return st, err
 }
 
 // Condense implements oauth.Ledger. The rows are taken in one order, since another

@@ -245,12 +245,15 @@ func (s *Store) IssuanceOf(ctx context.Context, clientID string, since time.Time
 }
 
 // Standing implements oauth.Ledger.
-func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (oauth.Counts, error) {
+func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (oauth.Standing, error) {
 	var st standing
 	if err := st.count(ctx, s.db.Read(), clientID, now); err != nil {
-		return oauth.Counts{}, refused("count wasteful tokens", err)
+		return oauth.Standing{}, refused("count wasteful tokens", err)
 	}
-	return oauth.Counts{Hour: st.hour, Day: st.day}, nil
+	return oauth.Standing{
+		Counts:    oauth.Counts{Hour: st.hour, Day: st.day},
+		HourFirst: budget(0, st.hour, st.hourFirst, now).First, DayFirst: budget(0, st.day, st.dayOnes, now).First,
+	}, nil
 }
 
 // Condense implements oauth.Ledger.

@@ -62,7 +62,8 @@ func (b *bench) standings(c oauth.Client, at time.Time, hour, day int) {
 	b.t.Helper()
 	got, err := b.Standing(b.t.Context(), c.ID, at)
 	require.NoError(b.t, err)
-	require.Equal(b.t, oauth.Counts{Hour: hour, Day: day}, got)
+	require.Equal(b.t, oauth.Counts{Hour: hour, Day: day}, got.Counts)
+	require.Equal(b.t, []bool{hour == 0, day == 0}, []bool{got.HourFirst.IsZero(), got.DayFirst.IsZero()})
 }
 
 func (b *bench) status(c oauth.Client, want oauth.Status) {
