@@ -201,6 +201,7 @@ type Waste struct {
 	Used      int
 	Remaining int           // never negative
 	Reset     time.Duration // until the first of those that are used leaves the window; zero if none is
+	Stays     bool          // the application is off: no time gives anything back, but a reactivation does
 }
 
 // wasteOf gives the budgets that there are.

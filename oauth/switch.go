@@ -33,7 +33,6 @@ func (s *Service) withheld(ctx context.Context, c Client, t Tally) error {
 	case SwitchedOff, AlreadyOff:
 		err := s.off(ctx, c.ID, CodeUnauthorizedClient)
 		if refusal, is := errors.AsType[*Error](err); is && t.Outcome == SwitchedOff {
-			refusal.Waste = wasteOf(t, s.now())
 			refusal.Reason = "application switched off"
 		}
 		return err
@@ -56,19 +55,18 @@ func (s *Service) off(ctx context.Context, clientID, code string) error {
 	case !way.Off:
 		return refusal // it was reactivated meanwhile
 	}
-	refusal.Explanation, refusal.Waste = s.explain(way), spent(way.By, s.now())
+	refusal.Explanation, refusal.Waste = s.explain(way), spent(way.By)
 	refusal.Description = refusal.Explanation.sentence()
 	return refusal
 }
 
 // spent is the budget for the sake of which an application was switched off: until it is
 // reactivated nothing remains of it. There is none unless the policy did it.
-func spent(by Ruling, now time.Time) []Waste {
+func spent(by Ruling) []Waste {
 	if by.Rule == "" {
 		return nil
 	}
-	w := by.Rule.Window()
-	return []Waste{{Window: w, Quota: by.Allowed, Used: by.Used - 1, Reset: max(0, by.First.Add(w).Sub(now))}}
+	return []Waste{{Window: by.Rule.Window(), Quota: by.Allowed, Used: by.Used - 1, Stays: true}}
 }
 
 func (s *Service) explain(way Way) *Explanation {
