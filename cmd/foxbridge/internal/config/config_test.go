@@ -55,7 +55,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
 		LaneDepth: 16, LimitAPI: 1200, LimitCommands: 120, LimitAlarm: 30, LimitTokenPersonal: 1200, LimitTokenCommercial: 12_000,
 		LimitAddress: 600, PasswordQueue: 64,
-		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, IssuanceSeries: 200, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, IssuanceSeries: 200, HTTPConnections: 10_000, Registrations: 20, MQTTConnections: 10_000,
 		ScenarioTolerance:   2 * time.Minute,
 		MeasurementInterval: time.Minute, MeasurementRaw: 14 * 24 * time.Hour, MeasurementKeep: 365 * 24 * time.Hour, HistoryKeep: 365 * 24 * time.Hour,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
