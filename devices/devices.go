@@ -29,6 +29,9 @@ var (
 	ErrFull = errors.New("as many as there may be")
 	// ErrLastOwner says that a site would be nobody's. Nothing was written.
 	ErrLastOwner = errors.New("last owner of the site")
+	// ErrUnavailable says that the record gives no answer at present, or not in time.
+	// Nothing is wrong with what was asked, which may succeed later.
+	ErrUnavailable = errors.New("record gives no answer")
 )
 
 // Caller is the person on whose behalf a request comes, and the application that

@@ -49,6 +49,7 @@ type Engine struct {
 	// Of the loop alone.
 	seen   time.Time // what the clock last showed
 	replan bool      // nobody has looked yet whether what is scheduled is right
+	away   bool      // the record gave no answer when it was last asked
 }
 
 // Bounds of an Engine.
@@ -154,9 +155,15 @@ func (e *Engine) round(ctx context.Context) time.Duration {
 	case ctx.Err() != nil:
 		return lookAgain // which nobody waits for
 	case err != nil:
-		e.log.ErrorContext(ctx, "scenarios cannot be looked after", "err", err)
+		away := errors.Is(err, ErrUnavailable)
+		if !away || !e.away { // of an outage the first time is enough
+			e.log.ErrorContext(ctx, "scenarios cannot be looked after", "err", err)
+		}
+		e.away = away
 		return lookAgain
-	case next.IsZero():
+	}
+	e.away = false
+	if next.IsZero() {
 		return lookAgain
 	}
 	wait := next.Sub(e.service.now())

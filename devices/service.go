@@ -82,7 +82,7 @@ const (
 	keyLife     = 24 * time.Hour      // an Idempotency-Key
 	joinWindow  = time.Minute         // in which a repeat joins a command of unknown outcome
 	commandLife = 90 * 24 * time.Hour // the record of a command
-	writeLimit  = 10 * time.Second    // a write that an accepted command depends on
+	writeLimit  = 6 * time.Second     // a write that an accepted command depends on
 	sweepLimit  = 1000                // rows of one step of a sweep
 	sweepSteps  = 20                  // of one kind in a sweep
 	listLimit   = 5000                // devices of a site, sites of a person

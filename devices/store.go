@@ -9,7 +9,7 @@ import (
 // durable when they return nil; one that returns an error left nothing behind,
 // except where the error is the store's own. Times are UTC with a precision of one
 // microsecond. All methods may be called concurrently; each ends soon after its
-// context does.
+// context does; a deadline that has passed is ErrUnavailable.
 type Store interface {
 	Occurrences
 

@@ -33,6 +33,7 @@ type Metrics struct {
 
 	limitRefusals   *prometheus.CounterVec
 	limitUnanswered prometheus.Counter
+	storeUnanswered prometheus.Counter
 
 	commands        *prometheus.CounterVec
 	scenarios       *prometheus.CounterVec
@@ -83,6 +84,10 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 			Namespace: namespace, Name: "limit_unanswered_total",
 			Help: "Requests that were permitted uncounted, because the store of the limits gave no answer.",
 		}),
+		storeUnanswered: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "store_unanswered_total",
+			Help: "Requests and background work that failed because the database gave no answer, or not in time.",
+		}),
 		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "issuance_verdicts_total",
 			Help: "Verdicts of the issuance policy other than fine, by kind of application and the rule that came nearest; mode is shadow if they changed no answer.",
@@ -130,7 +135,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 		}),
 	}
 	return m, m.register(
-		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered,
+		m.httpRequests, m.httpDuration, m.fleet, m.refusals, m.verdicts, m.switched, m.alerts, m.limitRefusals, m.limitUnanswered, m.storeUnanswered,
 		m.commands, m.scenarios, m.acknowledgement, m.notices, m.linkUp, m.received, m.commitSize, m.commitWait,
 	)
 }
@@ -248,6 +253,9 @@ func (m *Metrics) LimitRefused(policy string) { m.limitRefusals.WithLabelValues(
 
 // LimitUnanswered counts a request that no limit could be asked about.
 func (m *Metrics) LimitUnanswered() { m.limitUnanswered.Inc() }
+
+// StoreUnanswered counts what failed because the database gave no answer.
+func (m *Metrics) StoreUnanswered() { m.storeUnanswered.Inc() }
 
 // CommandFinished counts an outcome of a command.
 func (m *Metrics) CommandFinished(kind, operation, outcome string) {

@@ -18,7 +18,8 @@ import (
 // House takes in what units report: *devices.Service. Its methods are called
 // concurrently, each with a deadline; of state, event and link reports of one unit each call ends
 // before the next begins, in the order in which they came. A *devices.Rejected is the unit's
-// fault, any other error the bridge's own.
+// fault, any other error the bridge's own. After a devices.ErrUnavailable the same is
+// called again, so a repeat of what was taken in has to be harmless.
 type House interface {
 	Acknowledge(ctx context.Context, unitID string, a devices.Ack) error
 	ReportState(ctx context.Context, unitID string, r devices.StateReport) error
@@ -57,6 +58,8 @@ const (
 
 const (
 	houseLimit     = 10 * time.Second // one call of House
+	houseAgain     = time.Second      // after a call that the House could not take in
+	lostAfter      = time.Minute      // of trying to hand a report over while others are taken in
 	subscribeLimit = 10 * time.Second
 )
 
@@ -72,6 +75,7 @@ type Link struct {
 
 	lanes [lanes]chan report
 	acks  chan struct{} // a token for each answer being written
+	taken atomic.Int64  // when the House last took a message in, in Unix nanoseconds
 
 	connected chan struct{}         // closed when the first connection is set up
 	failure   atomic.Pointer[error] // of the latest failed attempt
@@ -342,9 +346,7 @@ func (l *Link) handle(r report) {
 		l.unparsable(r.topic.Unit, reasonOf(err))
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.calls, houseLimit)
-	defer cancel()
-	err = call(ctx)
+	err = l.handOver(call)
 	what := string(r.topic.Leaf)
 	switch {
 	case err == nil:
@@ -356,6 +358,35 @@ func (l *Link) handle(r report) {
 		l.o.Observer.Received(what, "failed")
 		l.o.Logger.Error("report lost", "unit", r.topic.Unit, "what", what, "err", err)
 	}
+}
+
+// handOver calls the House. While that gives no answer it calls again: what a unit said, and
+// the broker has confirmed, is not lost with a database that is away for a while. Meanwhile
+// the units are held back. When the Link stops, or others' reports are taken in and this one
+// is not, the last error is the result.
+func (l *Link) handOver(call func(context.Context) error) error {
+	for began := time.Now(); ; {
+		err := l.callHouse(call)
+		if !errors.Is(err, devices.ErrUnavailable) {
+			l.taken.Store(time.Now().UnixNano())
+			return err
+		}
+		if l.taken.Load() > began.UnixNano() && time.Since(began) > lostAfter {
+			return err
+		}
+		l.often.Say(slog.LevelWarn, "unavailable", "reports wait: the house cannot take them in", "err", err)
+		select {
+		case <-time.After(houseAgain):
+		case <-l.quit:
+			return err
+		}
+	}
+}
+
+func (l *Link) callHouse(call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(l.calls, houseLimit)
+	defer cancel()
+	return call(ctx)
 }
 
 // decode reads the payload, and gives the call that hands it to the House.

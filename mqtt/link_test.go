@@ -404,6 +404,33 @@ func TestWhoseFaultItIs(t *testing.T) {
 	require.NotContains(t, log.read(), "SECRET")
 }
 
+// While the house gives no answer, reports wait and are handed over again, in their order.
+func TestReportsWaitForAHouseThatGivesNoAnswer(t *testing.T) {
+	t.Parallel()
+	seen, log := &counter{}, newLines()
+	b := newBroker(t)
+	var tries atomic.Int64
+	taken := make(chan int64, 3)
+	newLink(t, b.Dial, house{state: func(_ context.Context, _ string, r devices.StateReport) error {
+		if tries.Add(1) == 1 {
+			return fmt.Errorf("save state: %w: disk full", devices.ErrUnavailable)
+		}
+		taken <- r.Sequence
+		return nil
+	}}, seen, log)
+	conn, _ := newUnit(t, b, unitA)
+	for sequence := range int64(3) {
+		sayState(t, conn, unitA, sequence+1)
+	}
+	for sequence := range int64(3) {
+		require.Equal(t, sequence+1, <-taken)
+	}
+	require.Eventually(t, func() bool { return seen.count("state ok") == 3 }, patience, time.Millisecond)
+	require.Zero(t, seen.count("state failed"))
+	require.Equal(t, 1, strings.Count(log.read(), `msg="reports wait: the house cannot take them in"`))
+	require.NotContains(t, log.read(), "lost")
+}
+
 func TestStopHandsOverWhatWasReceived(t *testing.T) {
 	t.Parallel()
 	const many = 50

@@ -211,6 +211,12 @@ func (s *Service) Deny(a Authorization) (to string) {
 	return s.answer(a, url.Values{"error": {CodeAccessDenied}, "error_description": {"The user denied access to your application"}})
 }
 
+// Unavailable gives the address to which the browser goes when the record gives no answer
+// to a request that is in order.
+func (s *Service) Unavailable(a Authorization) (to string) {
+	return s.answer(a, url.Values{"error": {CodeUnavailable}, "error_description": {"The server cannot answer at the moment; try again later"}})
+}
+
 // codeGrant is RFC 6749 section 4.1.3 with RFC 7636 section 4.5.
 func (s *Service) codeGrant(_ context.Context, c Client, req TokenRequest) (issuer, error) {
 	switch {

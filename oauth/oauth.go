@@ -19,6 +19,9 @@ var (
 	ErrExists = errors.New("already exists")
 	// ErrSpent says that a code was redeemed before.
 	ErrSpent = errors.New("already spent")
+	// ErrUnavailable says that the record gives no answer at present, or not in time.
+	// Nothing is wrong with what was asked, which may succeed later.
+	ErrUnavailable = errors.New("record gives no answer")
 )
 
 // User is a person with an account.
@@ -114,6 +117,7 @@ const (
 	// failed too often, or the sender asks for too much. Without, it is that of RFC 8628
 	// section 3.5.
 	CodeSlowDown = "slow_down"
-	// CodeUnavailable is answered with 503: the password queue is full.
+	// CodeUnavailable is answered with 503, or at the authorization endpoint told by a redirect
+	// (RFC 6749 section 4.1.2.1): the password queue is full, or the record gives no answer.
 	CodeUnavailable = "temporarily_unavailable"
 )

@@ -8,7 +8,7 @@ import (
 // Store keeps users, clients, grants and tokens. Writes are durable when they
 // return nil; one that returns an error left nothing behind, except where the
 // error is the store's own. Times are UTC with a precision of one microsecond.
-// All methods may be called concurrently; each ends soon after its context does.
+// All methods may be called concurrently; each ends soon after its context does; a deadline that has passed is ErrUnavailable.
 type Store interface {
 	Ledger
 	Notices

@@ -102,6 +102,10 @@ func TestAPIPageTellsTheTruth(t *testing.T) {
 	} {
 		require.Regexp(t, line, answers)
 	}
+	answers = shell(t, dir, strings.Join(blocks(t, "docs/outages.md", "sh"), "\n"))
+	require.Regexp(t, `"items":\[\{"siteId":`, answers)
+	require.Contains(t, answers, `{"ready":true,"failing":{}}`)
+	require.Contains(t, answers, "\n200\nfoxbridge_store_unanswered_total 0\n")
 	require.NotContains(t, shell(t, dir, "foxbridge site members --owner alice@example.com --site 1 --data-dir ./data"), "bob")
 	require.Equal(t, exitOK, demo.stop(t))
 }
@@ -385,7 +389,7 @@ func TestIssuancePageTellsTheTruth(t *testing.T) {
 func TestEveryPageIsRead(t *testing.T) {
 	t.Parallel()
 	run := map[string]bool{
-		"docs/running.md": true, "docs/api.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/switching-off.md": true, "docs/unit-protocol.md": true,
+		"docs/running.md": true, "docs/api.md": true, "docs/outages.md": true, "docs/commercial.md": true, "docs/issuance.md": true, "docs/switching-off.md": true, "docs/unit-protocol.md": true,
 		"docs/script.md": true, "docs/scenarios.md": true, "docs/account.md": true, "docs/account-linking.md": true, "docs/device-grant.md": true,
 		"docs/moving-from-myfox.md": true, "docs/python-and-curl.md": true, "docs/home-assistant.md": true,
 		"docs/household.md": true, "docs/homebridge.md": true, "docs/jeedom.md": true, "docs/node-red.md": true, "docs/build-a-unit.md": true,

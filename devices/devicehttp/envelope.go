@@ -268,11 +268,38 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.failParts(w, r, parts.parts)
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
 		h.log.DebugContext(r.Context(), "client went away", "err", err)
-		h.ko(w, r, http.StatusServiceUnavailable, "server_error", "The request was given up")
+		h.unanswered(w, r)
+	case h.outage(r.Context(), err):
+		h.unanswered(w, r)
 	default:
 		h.log.ErrorContext(r.Context(), "request failed", "err", err)
 		h.ko(w, r, http.StatusInternalServerError, "server_error", "The server failed")
 	}
+}
+
+// CodeUnavailable is the error of an answer that has to be asked for again later: the
+// record gives no answer, or the bridge is stopping. A command that is answered with it was
+// not sent, unless it repeats one that was: accepting it, or what came before, failed.
+const CodeUnavailable = "temporarily_unavailable"
+
+// outageRetry is when to ask again then. A command that may be on record already is
+// joined by a repeat until well after that.
+const outageRetry = 5 * time.Second
+
+const unavailableText = "The server cannot answer at the moment; try again later"
+
+func (h *Handler) unanswered(w http.ResponseWriter, r *http.Request) {
+	retryAfter(w, outageRetry)
+	h.ko(w, r, http.StatusServiceUnavailable, CodeUnavailable, unavailableText)
+}
+
+// unavailable is the outage of who is told of none; see Options.
+func (h *Handler) unavailable(ctx context.Context, err error) bool {
+	if !errors.Is(err, devices.ErrUnavailable) {
+		return false
+	}
+	h.log.ErrorContext(ctx, "record gives no answer", "err", err)
+	return true
 }
 
 func (h *Handler) failOutcome(w http.ResponseWriter, r *http.Request, c devices.Command) {
@@ -341,6 +368,9 @@ func (h *Handler) partOnWire(r *http.Request, p devices.Part) (status int, code,
 	var refusal *devices.Refusal
 	if errors.As(p.Err, &refusal) {
 		return StatusOf(refusal.Code), string(refusal.Code), refusal.Text
+	}
+	if h.outage(r.Context(), p.Err) {
+		return http.StatusServiceUnavailable, CodeUnavailable, unavailableText
 	}
 	h.log.ErrorContext(r.Context(), "command of a group failed", "device", p.Device.ID, "err", p.Err)
 	return http.StatusInternalServerError, "server_error", "The server failed"

@@ -27,6 +27,10 @@ type Options struct {
 	// Limits tells how a caller stands with the limits of the API, in the order in which
 	// they are shown. Nil: there are none.
 	Limits func(context.Context, devices.Caller) ([]Limit, error)
+	// Outage reports whether an error that is no refusal says that the record gives no
+	// answer, and sees to it that somebody learns of it: the Handler does not log it. Nil: so
+	// says a devices.ErrUnavailable, and each is logged.
+	Outage func(context.Context, error) bool
 	// CommandGet allows GET for commands, beside POST: many scripts send it.
 	CommandGet bool
 }
@@ -38,6 +42,7 @@ type Handler struct {
 	now        func() time.Time
 	log        *slog.Logger
 	limits     func(context.Context, devices.Caller) ([]Limit, error)
+	outage     func(context.Context, error) bool
 	commandGet bool
 	things     map[devices.Kind]devices.Thing
 	counts     []devices.Row // rows that count something of a site
@@ -48,7 +53,10 @@ func New(o Options) *Handler {
 	if o.Limits == nil {
 		o.Limits = func(context.Context, devices.Caller) ([]Limit, error) { return nil, nil }
 	}
-	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, limits: o.Limits, commandGet: o.CommandGet, things: map[devices.Kind]devices.Thing{}}
+	h := &Handler{service: o.Service, caller: o.Caller, now: o.Now, log: o.Logger, limits: o.Limits, outage: o.Outage, commandGet: o.CommandGet, things: map[devices.Kind]devices.Thing{}}
+	if h.outage == nil {
+		h.outage = h.unavailable
+	}
 	for _, thing := range devices.Things() {
 		h.things[thing.Kind] = thing
 	}

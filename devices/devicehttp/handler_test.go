@@ -430,5 +430,9 @@ func TestWithoutARightTokenNothingHappens(t *testing.T) {
 	a.caller = errors.New("the database is on fire at 10.0.0.1")
 	got := a.ko(http.StatusInternalServerError, "server_error", "GET", "/client/site/items")
 	require.NotContains(t, got.body["error_description"], "fire", "nothing of the inside is shown")
+	a.caller = fmt.Errorf("find access token: %w: connection refused at 10.0.0.1", devices.ErrUnavailable)
+	got = a.ko(http.StatusServiceUnavailable, "temporarily_unavailable", "POST", "/site/SITE/security/set/armed")
+	require.Equal(t, "5", got.Header.Get("Retry-After"))
+	require.Equal(t, "The server cannot answer at the moment; try again later", got.body["error_description"])
 	require.Empty(t, a.sent)
 }

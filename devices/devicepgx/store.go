@@ -47,14 +47,19 @@ func translate(err error) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		return devices.ErrNotFound
 	case !errors.As(err, &refused):
-		return err
+		return unanswered(err)
 	case refused.Code == "23505": // unique_violation
 		return fmt.Errorf("%w: %s", devices.ErrExists, refused.ConstraintName)
 	case refused.Code == "23503": // foreign_key_violation
 		return fmt.Errorf("%w: %s", devices.ErrNotFound, refused.ConstraintName)
 	default:
-		return err
+		return unanswered(err)
 	}
+}
+
+// unanswered marks what says that the database gives no answer.
+func unanswered(err error) error {
+	return groupcommit.Mark(err, devices.ErrUnavailable)
 }
 
 // wrap says what was being done when err came; nil stays nil.

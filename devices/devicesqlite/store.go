@@ -46,7 +46,7 @@ func translate(ctx context.Context, err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return devices.ErrNotFound
 	case !errors.As(err, &refused):
-		return err
+		return unanswered(err)
 	}
 	switch refused.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
@@ -54,10 +54,15 @@ func translate(ctx context.Context, err error) error {
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return fmt.Errorf("%w: %w", devices.ErrNotFound, err)
 	case sqlite3.SQLITE_INTERRUPT:
-		return errors.Join(ctx.Err(), err)
+		return unanswered(errors.Join(ctx.Err(), err))
 	default:
-		return err
+		return unanswered(err)
 	}
+}
+
+// unanswered marks what says that the database gives no answer.
+func unanswered(err error) error {
+	return groupcommit.Mark(err, devices.ErrUnavailable)
 }
 
 // wrap says what was being done when err came; nil stays nil.

@@ -243,7 +243,12 @@ func testContexts(t *testing.T, b *bench) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			require.ErrorIs(t, call(ctx), context.Canceled)
+			err := call(ctx)
+			require.ErrorIs(t, err, context.Canceled)
+			require.NotErrorIs(t, err, devices.ErrUnavailable)
+			late, cancel := context.WithTimeout(t.Context(), 0)
+			defer cancel()
+			require.ErrorIs(t, call(late), devices.ErrUnavailable)
 		})
 	}
 }

@@ -28,3 +28,11 @@ func (db *SQLite) Hurry(timeout, grace time.Duration) {
 func (db *Postgres) Hurry(timeout, grace time.Duration) {
 	db.commits.timeout, db.commits.grace = timeout, grace
 }
+
+// HurryCallers shortens the time that a caller whose context has no deadline waits. It is
+// called before the first write.
+func (db *SQLite) HurryCallers(patience time.Duration) { db.commits.patience = patience }
+
+// HurryCallers shortens the time that a caller whose context has no deadline waits. It is
+// called before the first write.
+func (db *Postgres) HurryCallers(patience time.Duration) { db.commits.patience = patience }

@@ -10,6 +10,11 @@
 // its own, if it is certain that nothing of it was committed; if that is unknown,
 // each caller is told so with ErrUncertain.
 //
+// Nobody waits for long: a caller whose context has no deadline is told after 6 seconds
+// that a write has not happened, or that this is unknown, and on PostgreSQL after 2 seconds
+// that there is no connection to read over, and after 4 that an answer does not come.
+// Unavailable knows the errors that say so from those of a statement that is wrong.
+//
 // Use OpenSQLite or OpenPostgres.
 package groupcommit
 
@@ -35,6 +40,10 @@ var (
 	// write had begun. In the second case the context's error is wrapped too.
 	ErrUncertain = errors.New("unknown whether the write happened")
 )
+
+// errNotBegun says that there was no transaction. It is no fault of a write, and no
+// repeat by itself would find the database in another state: everybody is told.
+var errNotBegun = errors.New("begin transaction")
 
 // Observe is told of each commit how many callers' writes it held, and the longest
 // that one of them waited, from its call of Write until it was durable. It is
@@ -77,10 +86,11 @@ type committer[W any] struct {
 	closing chan struct{} // closed before queue is
 	stopped chan struct{} // closed when the last call is answered
 
-	ctx     context.Context // of the transactions
-	cancel  context.CancelFunc
-	timeout time.Duration // of a transaction
-	grace   time.Duration // for the accepted writes when the database is closed
+	ctx      context.Context // of the transactions
+	cancel   context.CancelFunc
+	timeout  time.Duration // of a transaction
+	patience time.Duration // of a caller whose context has no deadline
+	grace    time.Duration // for the accepted writes when the database is closed
 	// close refuses new writes, finishes those that were accepted, and returns when
 	// that is done. After the grace it cuts them off and says so.
 	close func() error
@@ -92,14 +102,15 @@ func newCommitter[W any](db database[W], largest int, observe Observe) *committe
 		observe = func(int, time.Duration) {}
 	}
 	c := &committer[W]{
-		db:      db,
-		largest: largest,
-		observe: observe,
-		queue:   make(chan *call[W], queueSize),
-		closing: make(chan struct{}),
-		stopped: make(chan struct{}),
-		timeout: transactionTimeout,
-		grace:   closeTimeout,
+		db:       db,
+		largest:  largest,
+		observe:  observe,
+		queue:    make(chan *call[W], queueSize),
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
+		timeout:  transactionTimeout,
+		patience: writeLimit,
+		grace:    closeTimeout,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.close = sync.OnceValue(c.drain)
@@ -109,6 +120,11 @@ func newCommitter[W any](db database[W], largest int, observe Observe) *committe
 
 // write is the Write of both databases; see there.
 func (c *committer[W]) write(ctx context.Context, key string, what W) error {
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.patience)
+		defer cancel()
+	}
 	w := &call[W]{ctx: ctx, key: key, what: what, since: time.Now(), done: make(chan error, 1)}
 	if err := c.enqueue(w); err != nil {
 		return err
@@ -219,7 +235,7 @@ func (c *committer[W]) attempt(calls []*call[W]) (again []*call[W]) {
 	}
 	for _, call := range calls {
 		switch {
-		case errors.Is(err, ErrUncertain):
+		case errors.Is(err, ErrUncertain), errors.Is(err, errNotBegun):
 			call.answer(err)
 		case err != nil:
 			call.err = err
@@ -242,7 +258,7 @@ func (c *committer[W]) transact(calls []*call[W]) error {
 	defer cancel()
 	tx, err := c.db.begin(ctx)
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
 	defer tx.close()
 

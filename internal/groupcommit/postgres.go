@@ -1,6 +1,7 @@
 package groupcommit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,12 +19,13 @@ import (
 // visibility checks become slow.
 const largestPostgres = 64
 
-// Statements of the committer. They are prepared under their own text as a name, so
-// that they go out together with a caller's statement.
+// Statements of the committer, by the names under which they are prepared: so they go out
+// together with a caller's.
 const (
 	sqlBegin     = "begin"
-	sqlSavepoint = "savepoint caller"
-	sqlRelease   = "release savepoint caller"
+	sqlSavepoint = "savepoint"
+	sqlRelease   = "release"
+	sqlCommit    = "commit"
 )
 
 // Postgres is a PostgreSQL database with one connection for writing and a pool of
@@ -39,7 +41,7 @@ type Postgres struct {
 // 3 seconds at the most for a lock, and the server ends a writing session that was
 // idle in a transaction for 15 seconds. ctx bounds the opening only. observe may be nil.
 func OpenPostgres(ctx context.Context, dsn string, observe Observe) (*Postgres, error) {
-	read, err := openPool(ctx, dsn, func(*pgxpool.Config) {})
+	read, err := openPool(ctx, dsn, func(config *pgxpool.Config) { config.ConnConfig.Tracer = patience{} })
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
@@ -86,21 +88,28 @@ func byDefault(params map[string]string, name, value string) {
 }
 
 func prepare(ctx context.Context, conn *pgx.Conn) error {
-	for _, sql := range []string{sqlBegin, sqlSavepoint, sqlRelease} {
-		if _, err := conn.Prepare(ctx, sql, sql); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, conn.Config().ConnectTimeout) // the pool's ctx has no end
+	defer cancel()
+	for name, sql := range map[string]string{
+		sqlBegin: "BEGIN", sqlSavepoint: "SAVEPOINT caller", sqlRelease: "RELEASE SAVEPOINT caller", sqlCommit: "COMMIT",
+	} {
+		if _, err := conn.Prepare(ctx, name, sql); err != nil {
 			return fmt.Errorf("prepare %s: %w", sql, err)
 		}
 	}
 	return nil
 }
 
-// Read gives the pool of connections for reading.
+// Read gives the pool of connections for reading. With a context that has no deadline a
+// connection is waited for 2 seconds at the most, and an answer with all its rows 4
+// seconds; then the error is context.DeadlineExceeded.
 func (db *Postgres) Read() *pgxpool.Pool { return db.read }
 
 // Write runs fn and returns when what it wrote is durable (nil), or undone because
 // fn returned an error (that error), or when ctx ends, whichever is first. If ctx
 // ends before fn began, fn never runs. If it ends later, the write may or may not
-// happen: ErrUncertain with ctx's error. ctx's error alone says that it did not.
+// happen: ErrUncertain with ctx's error. ctx's error alone says that it did not. A ctx
+// without a deadline has one of 6 seconds here.
 //
 // fn runs in a READ COMMITTED transaction that it may share with other callers, in
 // the order of their keys, so that row locks are always taken in one order; writes
@@ -110,16 +119,12 @@ func (db *Postgres) Read() *pgxpool.Pool { return db.read }
 // may use Exec, Query and QueryRow (one statement each), SendBatch, CopyFrom and
 // Prepare; rows are closed before it returns.
 //
-// Before the first write of the transaction begins, the locks of all of them are taken,
-// in one order. So fn sees what was committed by whoever held one before, and no two
-// transactions wait for each other's locks.
-//
 // fn may run more than once, never twice at a time, and only the last run counts:
 // it must have no effect but through tx and variables that it assigns. After
 // ErrUncertain fn may still be running: leave those variables alone. A panic of fn
 // is an error of this write.
-func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.Context, tx pgx.Tx) error, locks ...Lock) error {
-	return db.commits.write(ctx, key, postgresWrite{fn: fn, locks: locks})
+func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.Context, tx pgx.Tx) error, shared ...Shared) error {
+	return db.commits.write(ctx, key, newWrite(postgresWrite{fn: fn}, shared))
 }
 
 // WriteBatch is Write for statements that are all known beforehand. It is much
@@ -127,18 +132,38 @@ func (db *Postgres) Write(ctx context.Context, key string, fn func(ctx context.C
 // functions of b's queries take up the results, and all that is said of Write's fn
 // holds for them. They should not fail, since that costs the neighbours a repeat:
 // what a query found is better judged after WriteBatch has returned.
-func (db *Postgres) WriteBatch(ctx context.Context, key string, b *pgx.Batch, locks ...Lock) error {
-	return db.commits.write(ctx, key, postgresWrite{statements: b.QueuedQueries, locks: locks})
+func (db *Postgres) WriteBatch(ctx context.Context, key string, b *pgx.Batch, shared ...Shared) error {
+	return db.commits.write(ctx, key, newWrite(postgresWrite{statements: b.QueuedQueries}, shared))
 }
 
-// Lock is a row that a write holds until its transaction ends. One statement locks those
-// of all writes of a transaction, which costs each of them far less than one of its own.
+// Shared is what a write has done together with the other writes of its transaction: a
+// Lock before the first one begins, a Tail after the last one. One statement for all of
+// them costs each far less than one of its own.
+type Shared interface{ join(w *postgresWrite) }
+
+// Lock is a row that a write holds until its transaction ends. The locks of a transaction
+// are taken in one order: so a write sees what was committed by whoever held one before,
+// and no two transactions wait for each other's.
 type Lock struct {
 	// SQL locks the rows named by its one parameter, a text[], in the order of their names.
 	// That is sorted by bytes and has no name twice. A name without a row is no error.
 	SQL string
 	Row string // the name of this one
 }
+
+func (l Lock) join(w *postgresWrite) { w.locks = append(w.locks, l) }
+
+// Tail is a row that a write leaves for the end of its transaction. If the statement that
+// takes it in is refused, nothing of the transaction holds.
+type Tail struct {
+	// SQL takes in rows by their columns: each parameter is an array with a value of each row.
+	SQL string
+	// Row gives the values of this one, always of the same types, or nil for none. It is
+	// called after the write, if that was not refused, under the terms of its function.
+	Row func() []any
+}
+
+func (t Tail) join(w *postgresWrite) { w.tails = append(w.tails, t) }
 
 // Close refuses new writes with ErrClosed, finishes those that were accepted, for
 // 15 seconds at the most, and closes the connections once readers have given them
@@ -155,6 +180,14 @@ type postgresWrite struct {
 	fn         func(ctx context.Context, tx pgx.Tx) error
 	statements []*pgx.QueuedQuery
 	locks      []Lock
+	tails      []Tail
+}
+
+func newWrite(w postgresWrite, shared []Shared) postgresWrite {
+	for _, s := range shared {
+		s.join(&w)
+	}
+	return w
 }
 
 type postgresDatabase struct{ pool *pgxpool.Pool }
@@ -173,12 +206,12 @@ func (d postgresDatabase) begin(ctx context.Context) (transaction[postgresWrite]
 type postgresTransaction struct {
 	pooled *pgxpool.Conn
 	tx     *postgresTx
-	locked bool // or the locks are owed
+	calls  []*call[postgresWrite] // all of the transaction, once it runs
 }
 
 func (t *postgresTransaction) run(ctx context.Context, calls []*call[postgresWrite], alone bool) (int, error) {
-	if !t.locked {
-		t.locked = true // the first run is given all calls
+	if t.calls == nil {
+		t.calls = calls // the first run is given all
 		t.tx.owed = append(t.tx.owed, locksOf(calls)...)
 	}
 	first := calls[0]
@@ -206,6 +239,46 @@ func locksOf(calls []*call[postgresWrite]) []statement {
 		all = append(all, statement{sql: sql, args: []any{slices.Compact(rows[sql])}})
 	}
 	return all
+}
+
+// tailsOf gives the statements that take in what the calls leave that were not refused.
+func tailsOf(calls []*call[postgresWrite]) ([]statement, error) {
+	columns := map[string][]any{} // slices
+	for _, call := range calls {
+		if call.err != nil {
+			continue
+		}
+		for _, tail := range call.what.tails {
+			if err := guard(func() error { return addRow(columns, tail) }); err != nil {
+				return nil, fmt.Errorf("take in what a write left: %w", err)
+			}
+		}
+	}
+	var all []statement
+	for _, sql := range slices.Sorted(maps.Keys(columns)) {
+		all = append(all, statement{sql: sql, args: columns[sql]})
+	}
+	return all, nil
+}
+
+func addRow(columns map[string][]any, tail Tail) error {
+	row := tail.Row()
+	if row == nil {
+		return nil
+	}
+	all := columns[tail.SQL]
+	if all == nil {
+		all = make([]any, len(row))
+		columns[tail.SQL] = all
+	}
+	if len(row) != len(all) {
+		return fmt.Errorf("%d values for %d columns", len(row), len(all))
+	}
+	for i, value := range row {
+		column, _ := all[i].([]any)
+		all[i] = append(column, value)
+	}
+	return nil
 }
 
 // pipeline sends the statements of all calls at once. The server skips what follows
@@ -342,7 +415,11 @@ func (t *postgresTransaction) commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	tag, err := t.tx.conn.Exec(ctx, "commit")
+	tails, err := tailsOf(t.calls)
+	if err != nil {
+		return err
+	}
+	tag, err := t.end(ctx, tails)
 	var refused *pgconn.PgError
 	switch {
 	case err == nil && tag.String() == "ROLLBACK":
@@ -357,6 +434,28 @@ func (t *postgresTransaction) commit(ctx context.Context) error {
 		// way for one that was closed before.
 		return fmt.Errorf("%w: %w", ErrUncertain, err)
 	}
+}
+
+// end sends the last statements and the commit, all at once: if one of them is refused, the
+// server skips the commit.
+func (t *postgresTransaction) end(ctx context.Context, tails []statement) (pgconn.CommandTag, error) {
+	if len(tails) == 0 {
+		return t.tx.conn.Exec(ctx, sqlCommit)
+	}
+	b := &pgx.Batch{}
+	for _, tail := range tails {
+		b.Queue(tail.sql, tail.args...)
+	}
+	b.Queue(sqlCommit)
+	results := t.tx.conn.SendBatch(ctx, b)
+	var tag pgconn.CommandTag
+	var err error
+	for range b.Len() {
+		if tag, err = results.Exec(); err != nil {
+			break
+		}
+	}
+	return tag, cmp.Or(err, results.Close())
 }
 
 func (t *postgresTransaction) close() {

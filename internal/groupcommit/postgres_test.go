@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,22 +77,35 @@ func (s *server) insert(ctx context.Context, id int64) error {
 	})
 }
 
-// locked is a write that holds rows.
-type locked struct {
+// shared is a write with what it shares.
+type shared struct {
 	write any
-	rows  []string
+	with  []groupcommit.Shared
 }
 
-// locks are those of a write that holds the rows of these names.
-func locks(rows ...string) (all []groupcommit.Lock) {
+// locked is a write that holds the rows of these names.
+func locked(write any, rows ...string) shared {
+	s := shared{write: write}
 	for _, row := range rows {
-		all = append(all, groupcommit.Lock{SQL: "SELECT FROM rows WHERE id::text = ANY($1) ORDER BY id::text FOR UPDATE", Row: row})
+		s.with = append(s.with, groupcommit.Lock{SQL: "SELECT FROM rows WHERE id::text = ANY($1) ORDER BY id::text FOR UPDATE", Row: row})
 	}
-	return all
+	return s
+}
+
+// leaving is a write that leaves rows with these numbers and names.
+func leaving(write any, ids ...int64) shared {
+	s := shared{write: write}
+	for _, id := range ids {
+		s.with = append(s.with, groupcommit.Tail{
+			SQL: "INSERT INTO rows (id, n) SELECT id, length(name) FROM unnest($1::bigint[], $2::text[]) AS t (id, name)",
+			Row: func() []any { return []any{id, fmt.Sprint(id)} },
+		})
+	}
+	return s
 }
 
 // together runs writes in one transaction and returns their errors. A write is what
-// Write or WriteBatch takes, or locked; its key is its place.
+// Write or WriteBatch takes, or shared; its key is its place.
 func (s *server) together(t *testing.T, writes ...any) []error {
 	t.Helper()
 	held, let := make(chan struct{}), make(chan struct{})
@@ -107,16 +121,16 @@ func (s *server) together(t *testing.T, writes ...any) []error {
 	errs := make([]error, len(writes))
 	for i, write := range writes {
 		key := fmt.Sprintf("%03d", i)
-		held, _ := write.(locked)
-		if held.write != nil {
-			write = held.write
+		both, is := write.(shared)
+		if is {
+			write = both.write
 		}
 		group.Go(func() {
 			switch write := write.(type) {
 			case func(context.Context, pgx.Tx) error:
-				errs[i] = s.Write(t.Context(), key, write, locks(held.rows...)...)
+				errs[i] = s.Write(t.Context(), key, write, both.with...)
 			case *pgx.Batch:
-				errs[i] = s.WriteBatch(t.Context(), key, write, locks(held.rows...)...)
+				errs[i] = s.WriteBatch(t.Context(), key, write, both.with...)
 			default:
 				t.Errorf("no write: %T", write)
 			}
@@ -217,6 +231,7 @@ func TestPostgresConnectionLostDuringCommit(t *testing.T) {
 			s.proxy.loseCommit(arrives)
 			for _, err := range s.together(t, exec(insert(1)), batch(insert(2)), exec(insert(3))) {
 				require.ErrorIs(t, err, groupcommit.ErrUncertain)
+				require.True(t, groupcommit.Unavailable(err), err)
 			}
 			s.proxy.healthy()
 			if arrives {
@@ -237,9 +252,29 @@ func TestPostgresServerGone(t *testing.T) {
 	s := openServer(t)
 	s.proxy.close()
 	for _, err := range s.together(t, exec(insert(1)), batch(insert(2))) {
-		require.Error(t, err)
+		require.True(t, groupcommit.Unavailable(err), err)
 		require.NotErrorIs(t, err, groupcommit.ErrUncertain)
 	}
+	_, err := s.Read().Exec(t.Context(), "SELECT 1")
+	require.True(t, groupcommit.Unavailable(err), err)
+}
+
+// A server that is there and says nothing is waited for as long as is promised.
+func TestPostgresSilentServerIsNotWaitedForLong(t *testing.T) {
+	t.Parallel()
+	s := openServer(t)
+	s.HurryCallers(100 * time.Millisecond)
+	require.NoError(t, s.insert(t.Context(), 1))
+	s.proxy.silence()
+	began := time.Now()
+	err := s.insert(t.Context(), 2)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, groupcommit.Unavailable(err), err)
+	require.Less(t, time.Since(began), time.Second)
+	_, err = s.Read().Exec(t.Context(), "SELECT 1")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, groupcommit.Unavailable(err), err)
+	require.Less(t, time.Since(began), 7*time.Second, "2 s for a connection and 4 s for an answer, at the most")
 }
 
 func TestPostgresDeadlockIsRepeated(t *testing.T) {
@@ -329,6 +364,7 @@ func TestPostgresLockedRowFailsAlone(t *testing.T) {
 	require.NoError(t, locker.Rollback(t.Context()))
 	require.NoError(t, errs[0])
 	require.Equal(t, "55P03", code(errs[1]))
+	require.True(t, groupcommit.Unavailable(errs[1]), errs[1])
 	require.NoError(t, errs[2])
 	require.Equal(t, "55P03", code(errs[3]))
 	require.NoError(t, errs[4])
@@ -354,7 +390,7 @@ func TestPostgresLocksAreTakenFirst(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	group.Go(func() {
-		for _, err := range s.together(t, look(1), exec(insert(3)), locked{look(2), []string{"2", "none"}}) {
+		for _, err := range s.together(t, look(1), exec(insert(3)), locked(look(2), "2", "none")) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -384,7 +420,7 @@ func TestPostgresLocksNeverCross(t *testing.T) {
 	for db, order := range map[*server][2]string{one: {"1", "2"}, two: {"2", "1"}} {
 		group.Go(func() {
 			for range rounds {
-				for _, err := range db.together(t, locked{counted, order[:1]}, locked{counted, order[1:]}, locked{counted, []string{"3"}}) {
+				for _, err := range db.together(t, locked(counted, order[0]), locked(counted, order[1]), locked(counted, "3")) {
 					if err != nil {
 						t.Error(err)
 					}
@@ -406,12 +442,58 @@ func TestPostgresLockFailsAlone(t *testing.T) {
 	_, err = holder.Exec(t.Context(), "UPDATE rows SET n = 1 WHERE id = 1")
 	require.NoError(t, err)
 	errs := s.together(t,
-		exec(insert(2)), locked{exec(insert(3)), []string{"1"}}, batch(insert(4)), locked{batch(insert(5)), []string{"1"}}, batch(insert(6)))
+		exec(insert(2)), locked(exec(insert(3)), "1"), batch(insert(4)), locked(batch(insert(5)), "1"), batch(insert(6)))
 	require.NoError(t, holder.Rollback(t.Context()))
 	require.NoError(t, errors.Join(errs[0], errs[2], errs[4]))
 	require.Equal(t, "55P03", code(errs[1]))
 	require.Equal(t, "55P03", code(errs[3]))
 	require.Equal(t, []int64{1, 2, 4, 6}, s.rows(t))
+}
+
+// What writes leave is there if they are, and only then.
+func TestPostgresTail(t *testing.T) {
+	t.Parallel()
+	s := openServer(t)
+	refusal := errors.New("refused")
+	errs := s.together(t,
+		leaving(exec(insert(1)), 10, 11),
+		leaving(func(context.Context, pgx.Tx) error { return refusal }, 20),
+		leaving(batch(insert(1)), 30),
+		shared{write: batch(insert(4)), with: []groupcommit.Shared{groupcommit.Tail{SQL: "SELECT $1", Row: func() []any { return nil }}}},
+		leaving(batch(insert(5)), 50))
+	require.NoError(t, errors.Join(errs[0], errs[3], errs[4]))
+	require.Equal(t, refusal, errs[1])
+	require.Equal(t, "23505", code(errs[2]))
+	require.Equal(t, []int64{1, 4, 5, 10, 11, 50}, s.rows(t))
+}
+
+// A row that cannot be taken in is the failure of the write that left it, and no other's.
+func TestPostgresTailFailsAlone(t *testing.T) {
+	t.Parallel()
+	s := openServer(t)
+	require.NoError(t, s.insert(t.Context(), 10))
+	panicking := groupcommit.Tail{SQL: "SELECT $1", Row: func() []any { panic("no row") }}
+	errs := s.together(t,
+		leaving(exec(insert(1)), 11), leaving(batch(insert(2)), 10), leaving(batch(insert(3)), 13),
+		shared{write: batch(insert(4)), with: []groupcommit.Shared{panicking}}, exec(insert(5)))
+	require.NoError(t, errors.Join(errs[0], errs[2], errs[4]))
+	require.Equal(t, "23505", code(errs[1]))
+	require.NotErrorIs(t, errs[1], groupcommit.ErrUncertain)
+	require.ErrorContains(t, errs[3], "no row")
+	require.Equal(t, []int64{1, 3, 5, 10, 11, 13}, s.rows(t))
+}
+
+// With what was left the commit may be lost on its way, or its answer.
+func TestPostgresConnectionLostDuringCommitOfTail(t *testing.T) {
+	t.Parallel()
+	for arrives, want := range map[bool][]int64{true: {1, 10}, false: nil} {
+		s := openServer(t)
+		s.proxy.loseCommit(arrives)
+		errs := s.together(t, leaving(batch(insert(1)), 10))
+		require.ErrorIs(t, errs[0], groupcommit.ErrUncertain)
+		s.proxy.healthy()
+		require.Eventually(t, func() bool { return slices.Equal(s.rows(t), want) }, 10*time.Second, 5*time.Millisecond)
+	}
 }
 
 func TestPostgresFailedStatementCannotBeHidden(t *testing.T) {
@@ -682,7 +764,7 @@ func TestPostgresRoundTrips(t *testing.T) {
 		return b
 	}
 	const commit = 1
-	require.NoError(t, errors.Join(s.together(t, locked{statement(1), []string{"1"}}, known(2))...)) // prepares the statements
+	require.NoError(t, errors.Join(s.together(t, locked(statement(1), "1"), leaving(known(2), 3))...)) // prepares the statements
 
 	for name, test := range map[string]struct {
 		writes []any
@@ -692,8 +774,9 @@ func TestPostgresRoundTrips(t *testing.T) {
 		"functions":        {[]any{statement(20), statement(21), statement(22)}, 3 + commit},
 		"batch":            {[]any{known(30)}, 1 + commit},
 		"batches":          {[]any{known(40), known(41), known(42)}, 1 + commit},
-		"locks":            {[]any{locked{known(43), []string{"1", "2"}}, locked{known(44), []string{"1"}}, statement(45)}, 2 + commit},
-		"lock of function": {[]any{locked{statement(46), []string{"1"}}, locked{known(47), []string{"2"}}}, 2 + commit},
+		"locks":            {[]any{locked(known(43), "1", "2"), locked(known(44), "1"), statement(45)}, 2 + commit},
+		"lock of function": {[]any{locked(statement(46), "1"), locked(known(47), "2")}, 2 + commit},
+		"tails":            {[]any{leaving(known(70), 71, 72), known(73), leaving(statement(74), 75)}, 2 + commit},
 		"nothing":          {[]any{&pgx.Batch{}}, 0},
 		"refused function": {[]any{statement(50), statement(1), statement(51)}, 3 + 1 + commit},
 		"refused batch":    {[]any{known(60), known(1), known(61)}, 2 + 1 + commit},
@@ -718,6 +801,7 @@ type proxy struct {
 	server     string
 	roundTrips atomic.Int64 // how often the server said that it is ready for a query
 	commit     atomic.Int32 // what becomes of a COMMIT
+	silent     atomic.Bool  // what is sent is swallowed
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -758,6 +842,9 @@ func (p *proxy) loseCommit(arrives bool) {
 		p.commit.Store(isLost)
 	}
 }
+
+// silence swallows what is sent from now on.
+func (p *proxy) silence() { p.silent.Store(true) }
 
 func (p *proxy) healthy() { p.commit.Store(passes) }
 
@@ -810,6 +897,9 @@ func (p *proxy) forward(client, server net.Conn) {
 				_, _ = io.Copy(io.Discard, io.LimitReader(server, 1)) // until it has answered
 			}
 			return
+		}
+		if p.silent.Load() {
+			continue
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
 			return

@@ -95,7 +95,8 @@ func (db *SQLite) Read() *sql.DB { return db.read }
 // Write runs fn and returns when what it wrote is durable (nil), or undone because
 // fn returned an error (that error), or when ctx ends, whichever is first. If ctx
 // ends before fn began, fn never runs. If it ends later, the write may or may not
-// happen: ErrUncertain with ctx's error. ctx's error alone says that it did not.
+// happen: ErrUncertain with ctx's error. ctx's error alone says that it did not. A ctx
+// without a deadline has one of 6 seconds here.
 //
 // fn runs in a transaction that it may share with other callers, in the order of
 // their keys; writes with one key run in the order of their calls. fn writes

@@ -114,7 +114,7 @@ func (p *Pages) ask(w http.ResponseWriter, r *http.Request, v visitor, request o
 	}
 	sites, err := p.sites(r.Context(), v.user.ID)
 	if err != nil {
-		return fmt.Errorf("list sites of user %d: %w", v.user.ID, err)
+		return p.unavailable(w, r, a, fmt.Errorf("list sites of user %d: %w", v.user.ID, err))
 	}
 	p.renderConsent(w, r, http.StatusOK, asking{
 		visitor: v, Authorization: a, query: authorizeQuery(request), ticket: oauth.NewSecret(), sites: sites, form: new(web.Form),
@@ -131,6 +131,17 @@ func (p *Pages) check(w http.ResponseWriter, r *http.Request, request oauth.Auth
 		return oauth.Authorization{}, true, nil
 	}
 	return a, false, err
+}
+
+// unavailable sends the browser back to an application that is known, if err says that the
+// record gives no answer: it can begin again, and what may have been written for it nobody
+// was given. Any other error it gives back.
+func (p *Pages) unavailable(w http.ResponseWriter, r *http.Request, a oauth.Authorization, err error) error {
+	if !p.outage(r.Context(), err) {
+		return err
+	}
+	p.web.Redirect(w, p.service.Unavailable(a))
+	return nil
 }
 
 // Fields of the form of consent.
@@ -260,7 +271,7 @@ func (p *Pages) consent(w http.ResponseWriter, r *http.Request, v visitor) error
 	}
 	sites, err := p.sites(r.Context(), v.user.ID)
 	if err != nil {
-		return fmt.Errorf("list sites of user %d: %w", v.user.ID, err)
+		return p.unavailable(w, r, a, fmt.Errorf("list sites of user %d: %w", v.user.ID, err))
 	}
 	return p.allow(w, r, asking{visitor: v, Authorization: a, query: authorizeQuery(request), ticket: form.Get(fieldTicket), sites: sites, form: form})
 }
@@ -292,7 +303,7 @@ func (p *Pages) allow(w http.ResponseWriter, r *http.Request, a asking) error {
 		UserID: a.user.ID, Ticket: oauth.HashOf(a.ticket), Scope: scope, Sites: sites, Address: p.address(r),
 	})
 	if err != nil {
-		return err
+		return p.unavailable(w, r, a.Authorization, err)
 	}
 	if a.Implicit() {
 		p.log.WarnContext(r.Context(), "token given by the implicit grant, in the address of a redirect", "client_id", a.Client.ID, "user_id", a.user.ID)

@@ -4,6 +4,7 @@
 package oauthhttp
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -27,6 +28,10 @@ type Options struct {
 	// Limits count the requests. Nil: there are none. What applications ask for with
 	// credentials of their own is counted by the Service's Admit.
 	Limits Limits
+	// Outage reports whether an error that is no refusal says that the record gives no
+	// answer, and sees to it that somebody learns of it: the Handler does not log it. Nil: so
+	// says an oauth.ErrUnavailable, and each is logged.
+	Outage func(context.Context, error) bool
 }
 
 // Handler serves the authorization server's endpoints.
@@ -36,11 +41,12 @@ type Handler struct {
 	refused func(reason string)
 	address func(*http.Request) netip.Addr
 	limits  Limits
+	outage  func(context.Context, error) bool
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	h := &Handler{service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, refused: func(string) {}}
+	h := &Handler{service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, outage: outageBy(o.Outage, o.Logger), refused: func(string) {}}
 	if o.Observer != nil {
 		h.refused = o.Observer.Refused
 	}

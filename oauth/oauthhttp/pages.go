@@ -50,6 +50,8 @@ type PagesOptions struct {
 	Address func(*http.Request) netip.Addr
 	// Limits count the requests for pages. Nil: there are none.
 	Limits Limits
+	// Outage is that of Options; it is asked of the errors of Additions too.
+	Outage func(context.Context, error) bool
 	// Sites lists the homes of a person, so that a consent can be narrowed to some of
 	// them. Nil: nobody is asked.
 	Sites func(ctx context.Context, userID int64) ([]Site, error)
@@ -70,6 +72,7 @@ type Pages struct {
 	log       *slog.Logger
 	address   func(*http.Request) netip.Addr
 	limits    Limits
+	outage    func(context.Context, error) bool
 	sites     func(context.Context, int64) ([]Site, error)
 	home      string
 	signUpOn  bool
@@ -91,7 +94,7 @@ const (
 // NewPages makes Pages. It refuses an Options.Home that is no local path.
 func NewPages(o PagesOptions) (*Pages, error) {
 	p := &Pages{
-		service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, sites: o.Sites, home: o.Home, signUpOn: o.SignUp,
+		service: o.Service, log: o.Logger, address: o.Address, limits: o.Limits, outage: outageBy(o.Outage, o.Logger), sites: o.Sites, home: o.Home, signUpOn: o.SignUp,
 		decoding: make(chan struct{}, logosAtOnce), additions: o.Additions,
 	}
 	if p.address == nil {
@@ -329,9 +332,22 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case r.Context().Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		p.log.InfoContext(r.Context(), "page given up", "path", r.URL.Path, "err", err)
 		p.web.Error(w, r, http.StatusServiceUnavailable, "")
+	case p.outage(r.Context(), err):
+		p.unanswered(w, r)
 	default:
 		p.web.Refuse(w, r, err) // which logs it
 	}
+}
+
+// unanswered answers while the record gives no answer. Of a form it may be unknown what
+// became of it, so who sent it is to look before it is sent again.
+func (p *Pages) unanswered(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", seconds(outageRetry))
+	key := ""
+	if r.Method == http.MethodPost {
+		key = "web.error.503.sent"
+	}
+	p.web.Error(w, r, http.StatusServiceUnavailable, key)
 }
 
 // refusalView is the data of the page of a refusal.

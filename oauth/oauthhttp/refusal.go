@@ -15,6 +15,24 @@ import (
 // codeServerError is the error of an answer for which the server is to blame.
 const codeServerError = "server_error"
 
+// outageRetry is when to ask again while the record gives no answer: well within the time
+// for which a repeated refresh gets the same tokens.
+const outageRetry = 5 * time.Second
+
+// outageBy is given, or else the outage of who is told of none; see Options.
+func outageBy(given func(context.Context, error) bool, log *slog.Logger) func(context.Context, error) bool {
+	if given != nil {
+		return given
+	}
+	return func(ctx context.Context, err error) bool {
+		if !errors.Is(err, oauth.ErrUnavailable) {
+			return false
+		}
+		log.LogAttrs(ctx, slog.LevelError, "record gives no answer", slog.Any("err", err))
+		return true
+	}
+}
+
 // errMethod marks the refusal of a method.
 var errMethod = errors.New("method not allowed")
 
@@ -106,6 +124,11 @@ func (e *endpoint) unknown(r *http.Request, err error) *oauth.Error {
 		e.log.LogAttrs(r.Context(), slog.LevelInfo, e.name+" request given up", slog.Any("err", err))
 		return &oauth.Error{
 			Code: oauth.CodeUnavailable, Description: "The request was given up; try again", RetryAfter: time.Second,
+		}
+	}
+	if e.outage(r.Context(), err) {
+		return &oauth.Error{
+			Code: oauth.CodeUnavailable, Description: "The server cannot answer at the moment; try again later", RetryAfter: outageRetry,
 		}
 	}
 	e.log.LogAttrs(r.Context(), slog.LevelError, e.name+" request failed", slog.Any("err", err))

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -406,6 +407,61 @@ func TestAFailureOfTheServerShowsNothingOfItsInside(t *testing.T) {
 	require.Contains(t, lines[0], `"level":"ERROR"`)
 	require.Contains(t, lines[0], "disk /dev/sda1 on fire")
 }
+
+// away is a Store that gives no answer where it says so.
+type away struct {
+	oauth.Store
+	all, codes *atomic.Bool
+}
+
+func (a away) Client(ctx context.Context, id string) (oauth.Client, error) {
+	if a.all.Load() {
+		return oauth.Client{}, fmt.Errorf("find client: %w: connection refused at 10.0.0.1", oauth.ErrUnavailable)
+	}
+	return a.Store.Client(ctx, id)
+}
+
+func (a away) AddCode(ctx context.Context, c oauth.Code, changes ...oauth.Change) error {
+	if a.codes.Load() {
+		return fmt.Errorf("add code: %w", oauth.ErrUnavailable)
+	}
+	return a.Store.AddCode(ctx, c, changes...)
+}
+
+// While the record gives no answer, applications are asked to come again, people are told so
+// in their language, and an application that is known learns it by a redirect.
+func TestWithoutTheRecordEverybodyIsAskedToComeAgain(t *testing.T) {
+	t.Parallel()
+	var all, codes atomic.Bool
+	s := newSiteOn(t, newServer(t, func(store oauth.Store) oauth.Store { return away{store, &all, &codes} }), func(*oauthhttp.PagesOptions) {})
+	b, a := s.aliceAtHome(t), s.commercial(t)
+	consent := b.asked(a)
+	consent.Set("answer", "allow")
+
+	codes.Store(true)
+	answer := b.post("/oauth2/consent", consent).answer(redirectURI)
+	require.Equal(t, "temporarily_unavailable", answer.Get("error"))
+	require.Equal(t, state, answer.Get("state"))
+	codes.Store(false)
+	require.NotEmpty(t, b.post("/oauth2/consent", consent).answer(redirectURI).Get("code"), "the same form does it later")
+
+	all.Store(true)
+	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/device_authorization"} {
+		w := s.postTo(path, form, s.signIn().Encode()+"&token=t")
+		require.Equal(t, http.StatusServiceUnavailable, w.Code, path)
+		require.Equal(t, "5", w.Header().Get("Retry-After"), path)
+		require.Equal(t, answerUnavailable, decoded(t, w), path)
+	}
+	page := b.get(authorizePath(a.authorizing()))
+	require.Equal(t, http.StatusServiceUnavailable, page.status)
+	require.Equal(t, "5", page.header.Get("Retry-After"))
+	require.Contains(t, page.text(), "The service cannot answer at the moment. Please try again in a moment.")
+	require.Contains(t, b.post("/oauth2/consent", consent).text(), "open the page again and look before you repeat it")
+	b.lang = "fr"
+	require.Contains(t, b.post("/oauth2/consent", consent).text(), "rouvrez la page pour vérifier avant de recommencer")
+}
+
+var answerUnavailable = answer{Error: "temporarily_unavailable", Description: "The server cannot answer at the moment; try again later"}
 
 func TestARefusalLogsOneLineWithoutASecret(t *testing.T) {
 	t.Parallel()

@@ -48,7 +48,7 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 	b := &pgx.Batch{}
 	b.Queue(`SELECT FROM oauth_codes WHERE hash = $1 FOR UPDATE`, r.Code[:])
 	b.Queue(`
-		WITH `+turnOf(r.Meter)+`, code AS MATERIALIZED (
+		WITH `+turn+`, code AS MATERIALIZED (
 			SELECT c.hash, c.user_id, c.scope, c.sites, c.grant_id
 			FROM turn
 			CROSS JOIN oauth_codes c
@@ -59,7 +59,7 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 				AND (c.expires_at > $2 AND u.disabled_at IS NULL OR c.grant_id IS NOT NULL)
 		), subject AS (
 			SELECT code.user_id, false AS disabled FROM code WHERE code.grant_id IS NULL
-		), `+meterOf(r.Meter)+`, new AS (
+		), `+meterOf(r.Meter, false)+`, new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, held_until)
 			SELECT $1, code.user_id, $4, code.scope, code.sites, $2, greatest($13::timestamptz, $15::timestamptz), $13
 			FROM code, judged j WHERE (j.tally).outcome = 0
@@ -88,7 +88,10 @@ func (s *Store) Redeem(ctx context.Context, r oauth.Redemption) (oauth.Redeemed,
 		QueryRow(oneOrNone(&found, append([]any{
 			&spent, &result.GrantID, &result.UserID, (*scope)(&result.Scope), &result.Sites,
 		}, row.into()...)...))
-	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, "code "+string(r.Code[:])), b); err != nil {
+	shared := sharing(r.ClientID, oauth.GrantCode, r.Now, r.Meter, func() (is, wasteful bool) {
+		return found && result.GrantID != 0, row.wasteful
+	})
+	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, "code "+string(r.Code[:])), b, shared...); err != nil {
 		return oauth.Redeemed{}, missing("redeem code", err)
 	}
 	switch {

@@ -43,9 +43,6 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 	var ended int64
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx pgx.Tx) error {
 		ended = 0
-		if err := lockClientIn(ctx, tx, clientID); err != nil {
-			return err
-		}
 		if err := tellCodesEnded(ctx, tx, userID, clientID, now); err != nil {
 			return err
 		}
@@ -70,7 +67,7 @@ func (s *Store) Disconnect(ctx context.Context, userID int64, clientID string, n
 			return nil
 		}
 		return note(ctx, tx, changes...)
-	})
+	}, clientLock(clientID))
 	if err = missing("disconnect client", err); errors.Is(err, oauth.ErrNotFound) {
 		return 0, nil // no client has such an ID
 	}

@@ -16,11 +16,11 @@ import (
 const tellFirst = `
 		, began AS (
 			INSERT INTO oauth_connection_events (client_id, user_id, kind, cause, scope, sites, happened_at, next_at)
-			SELECT $1, j.user_id, 'connected', 'person', $10, $11, $2, $2
+			SELECT $1, $9, 'connected', 'person', $10, $11, $2, $2
 			FROM new, judged j
-			WHERE j.user_id IS NOT NULL AND NOT (j.tally).wastes AND NOT EXISTS (
+			WHERE $9 IS NOT NULL AND NOT (j.tally).wastes AND NOT EXISTS (
 				SELECT FROM oauth_grants g
-				WHERE g.user_id = j.user_id AND g.client_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2)
+				WHERE g.user_id = $9 AND g.client_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2)
 		)`
 
 // firstOf gives tellFirst for the grants of which nobody was asked on a page.

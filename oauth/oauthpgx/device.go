@@ -66,13 +66,15 @@ func (s *Store) AnswerDevice(ctx context.Context, a oauth.DeviceAnswer) error {
 // come one after the other, whatever process they come from.
 func (s *Store) PollDevice(ctx context.Context, p oauth.DevicePoll) (oauth.DeviceState, error) {
 	var state oauth.DeviceState
-	err := s.db.Write(ctx, clientKey(p.Issuance.ClientID, "device "+string(p.Code[:])), func(ctx context.Context, tx pgx.Tx) error {
-		err := lockClientIn(ctx, tx, p.Issuance.ClientID)
-		if err == nil {
-			state, err = poll(ctx, tx, p)
-		}
-		return err
+	i := p.Issuance
+	shared := sharing(i.ClientID, i.GrantType, i.Now, i.Meter, func() (is, wasteful bool) {
+		return state.Outcome == oauth.DeviceGranted, state.Tally.Wasteful
 	})
+	err := s.db.Write(ctx, clientKey(i.ClientID, "device "+string(p.Code[:])), func(ctx context.Context, tx pgx.Tx) error {
+		var err error
+		state, err = poll(ctx, tx, p)
+		return err
+	}, append(shared, clientLock(i.ClientID))...)
 	if err != nil {
 		return oauth.DeviceState{}, missing("poll device code", err)
 	}
@@ -104,7 +106,8 @@ func poll(ctx context.Context, tx pgx.Tx, p oauth.DevicePoll) (state oauth.Devic
 	case approved:
 		i := p.Issuance
 		i.UserID = *answer
-		new, err := issue(ctx, tx, i)
+		row, err := issue(ctx, tx, i)
+		new := row.result(i)
 		switch {
 		case err != nil:
 			return oauth.DeviceState{}, err
@@ -130,34 +133,33 @@ func poll(ctx context.Context, tx pgx.Tx, p oauth.DevicePoll) (state oauth.Devic
 // a code that nobody has.
 func (s *Store) IssueImplicit(ctx context.Context, ticket oauth.Hash, i oauth.Issuance, changes ...oauth.Change) (oauth.NewGrant, error) {
 	nobodys := oauth.HashOf(oauth.NewSecret())
-	var new oauth.NewGrant
+	var row grantRow
 	err := s.db.Write(ctx, "client "+i.ClientID, func(ctx context.Context, tx pgx.Tx) error {
 		var err error
-		if new, err = issue(ctx, tx, i); err != nil || new.Tally.Outcome != oauth.Issued {
+		if row, err = issue(ctx, tx, i); err != nil || row.id == 0 {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO oauth_codes (hash, ticket, client_id, user_id, redirect_uri, challenge, created_at, expires_at, grant_id)
 			VALUES ($1, $2, $3, $4, '', '', $5, $6, $7)`,
-			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, new.ID); err != nil {
+			nobodys[:], ticket[:], i.ClientID, i.UserID, i.Now, i.AccessExpiresAt, row.id); err != nil {
 			return err
 		}
 		if err := tellConsent(ctx, tx, i); err != nil {
 			return err
 		}
 		return note(ctx, tx, changes...)
-	})
+	}, newTokens(i, &row)...)
 	if err != nil {
 		return oauth.NewGrant{}, missing("issue token", err)
 	}
-	return new, nil
+	return row.result(i), nil
 }
 
-// issue is Issue in a transaction that does more. An unknown client is pgx.ErrNoRows.
-func issue(ctx context.Context, tx pgx.Tx, i oauth.Issuance) (oauth.NewGrant, error) {
-	var row grantRow
-	if err := tx.QueryRow(ctx, insertGrant(i), grantValues(i)...).Scan(row.into()...); err != nil {
-		return oauth.NewGrant{}, err
-	}
-	return row.result(i), nil
+// issue is Issue in a transaction that does more, and that has newTokens of the row. An
+// unknown client is pgx.ErrNoRows.
+func issue(ctx context.Context, tx pgx.Tx, i oauth.Issuance) (row grantRow, err error) {
+	err = tx.QueryRow(ctx, insertGrant(i), grantValues(i)...).Scan(row.into()...)
+	row.found = err == nil
+	return row, err
 }

@@ -1,26 +1,23 @@
 package oauthpgx
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/foxbridge/foxbridge/internal/groupcommit"
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // Every statement that issues is made of its own part and of a meter. It begins with
-// the CTE turn, which is the application's row, and by which it waits until the writes
-// that it must not run beside are done. The CTE subject (user_id, disabled) follows, of no
-// row if nothing is to be issued; disabled says so of the person. Then comes the CTE judged
-// of the meter, of a row if there is one in subject, with the outcome. The first
+// the CTE turn, which is the application's row. The CTE subject (user_id, disabled) follows,
+// of no row if nothing is to be issued; disabled says so of the person. Then comes the CTE
+// judged of the meter, of a row if there is one in subject, with the outcome. The first
 // arguments are those of meterValues.
 //
-// What the statement itself reads is as old as its beginning, but for the rows that it
-// locks, and so is what decides on a token. What the meter counts for a personal
-// application is as it stands when the turn has come: it is counted by a function, each
-// statement of which sees what was committed until then.
+// What the statement reads is as old as its beginning. So the row of a personal application
+// is locked before that: then it sees all that was issued to it until then. What nothing is
+// decided by is counted after it. Both is shared with what else issues in the transaction:
+// see sharing.
 
 // meterValues are the arguments $1 to $8 of a statement that issues.
 func meterValues(clientID, grant string, now time.Time, m oauth.Meter) []any {
@@ -34,88 +31,64 @@ func meterValues(clientID, grant string, now time.Time, m oauth.Meter) []any {
 	}
 }
 
-// meterOf gives the CTEs of a meter.
-func meterOf(m oauth.Meter) string {
+// meterOf gives the CTEs of a meter, for what is issued to a person or to nobody.
+func meterOf(m oauth.Meter, toNobody bool) string {
 	switch {
 	case !m.On():
-		return unmetered
+		return `
+			unused AS (SELECT $2::timestamptz, $3::int, $4::text, $5::boolean, $8::boolean),
+			weighed AS (SELECT s.user_id, s.disabled, false AS wastes FROM subject s),` + judged("")
 	case m.Kind != oauth.Personal:
-		return counted
-	case m.Mode == oauth.ModeEnforce:
-		return metered + noted
+		return `
+			unused AS (SELECT $3::int, $4::text, $5::boolean, $8::boolean),` + weighed(toNobody) + `,` + judged("")
 	default:
-		return metered
+		return weighed(toNobody) + `,` + judged(measured)
 	}
 }
 
-// standing is the outcome of a request before anything is counted. The owner of a
-// personal application is looked for only if it is not the person.
-const standing = `
-	CASE
-		WHEN t.status = 'off' THEN 2
-		WHEN t.status <> 'active' OR s.disabled OR t.kind = 'personal' AND t.owner_id IS DISTINCT FROM s.user_id AND EXISTS (
-			SELECT FROM oauth_users u WHERE u.id = t.owner_id AND u.disabled_at IS NOT NULL
-		) THEN 3
-		ELSE 0
-	END`
+// weighed tells whether the application holds a token that makes another one wasteful.
+func weighed(toNobody bool) string {
+	holder := "g.user_id = s.user_id"
+	if toNobody {
+		holder = "g.user_id IS NULL"
+	}
+	return `
+	weighed AS MATERIALIZED (
+		SELECT s.user_id, s.disabled, EXISTS (
+			SELECT FROM oauth_grants g
+			WHERE g.client_id = $1 AND ` + holder + ` AND g.held_until > $2::timestamptz + interval '5 minutes'
+		) AS wastes
+		FROM subject s
+	)`
+}
 
-// unmetered counts nothing.
-const unmetered = `
-	unused AS (SELECT $2::timestamptz, $3::int, $4::text, $5::boolean, $6::int, $7::int, $8::boolean),
+// judged is the tally of what is weighed. What more there is to judge by goes between
+// what may not be issued and what is fine. The owner of a personal application is looked
+// for only if it is not the person.
+func judged(more string) string {
+	return `
 	judged AS MATERIALIZED (
-		SELECT s.user_id, ROW(` + standing + `, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally AS tally
-		FROM subject s, turn t
-	)`
-
-// counted counts, and finds nothing wrong. A row of its own for each session that writes
-// keeps the people of an application from waiting for each other.
-const counted = `
-	unused AS (SELECT $5::boolean, $6::int, $7::int, $8::boolean),
-	weighed AS MATERIALIZED (
-		SELECT s.user_id, ` + standing + ` AS outcome,
-			CASE
-				WHEN s.user_id IS NULL THEN EXISTS (
-					SELECT FROM oauth_grants g
-					WHERE g.user_id IS NULL AND g.client_id = $1 AND g.held_until > $2::timestamptz + interval '5 minutes')
-				ELSE coalesce((
-					SELECT true FROM oauth_grants g
-					WHERE g.user_id = s.user_id AND g.client_id = $1 AND g.held_until > $2::timestamptz + interval '5 minutes'
-					ORDER BY g.held_until DESC LIMIT 1), false) -- backwards: before it is what the grant's row was
-			END AS wastes
-		FROM subject s, turn t
-	), booked AS (
-		INSERT INTO oauth_issuance_minutes AS m (client_id, minute, grant_type, outcome, lane, tokens, wasteful, forgiven)
-		SELECT $1, $3, $4, 'issued', pg_backend_pid(), 1, w.wastes::int, 0 FROM weighed w WHERE w.outcome = 0
-		ON CONFLICT (client_id, minute, grant_type, outcome, lane)
-		DO UPDATE SET tokens = m.tokens + 1, wasteful = m.wasteful + excluded.wasteful
-	), judged AS MATERIALIZED (
-		SELECT w.user_id, ROW(w.outcome, w.wastes, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally AS tally
-		FROM weighed w
-	)`
-
-// metered counts and judges, and writes down what comes of it. It is a function of the
-// schema, since a statement that held all of it took three times as long, and could not
-// see what was issued while it waited.
-const metered = `
-	weighed AS MATERIALIZED (
-		SELECT s.user_id, ` + standing + ` AS outcome FROM subject s, turn t
-	), judged AS MATERIALIZED (
-		SELECT w.user_id, CASE
-				WHEN w.outcome = 0 THEN oauth_measure($1, w.user_id, $2, $3, $4, $5, $6, $7, $8,
-					t.owner_id, t.told, t.wasted_minute, t.reactivated_minute, t.succeeds, t.limit_hour, t.limit_day)
-				ELSE ROW(w.outcome, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally
-			END AS tally
+		SELECT CASE
+			WHEN t.status = 'off'
+			THEN ROW(2, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally
+			WHEN t.status <> 'active' OR w.disabled OR t.kind = 'personal' AND t.owner_id IS DISTINCT FROM w.user_id AND EXISTS (
+				SELECT FROM oauth_users u WHERE u.id = t.owner_id AND u.disabled_at IS NOT NULL)
+			THEN ROW(3, false, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0)::oauth_tally` + more + `
+			ELSE ROW(0, w.wastes, 0, false, coalesce(t.limit_hour, $6) = 0, 0,
+				coalesce(nullif(coalesce(t.limit_hour, $6), 0), t.limit_day, $7), 0, 0,
+				coalesce(t.limit_hour, $6), coalesce(t.limit_day, $7), 0, 0)::oauth_tally
+		END AS tally
 		FROM weighed w, turn t
 	)`
+}
 
-// noted tells the owner of an application that it was switched off by the request, as
-// oauth.Intervention.Change does.
-const noted = `, noted AS (
-		INSERT INTO oauth_changes (user_id, action, client_id, subject, actor_id, address, changed_at)
-		SELECT t.owner_id, 'application.off.policy', $1, '', 0, '', $2
-		FROM judged j, turn t
-		WHERE (j.tally).outcome = 1
-	)`
+// measured decides on what is wasteful and counts it, and tells how an application stands
+// that wasted something within a day, or follows others of its owner that may have. It is
+// a function of the schema, since a statement that held all of it took three times as long.
+const measured = `
+			WHEN w.wastes OR t.told <> 0 OR t.wasted_minute > $3 - 1440 OR t.succeeds > 0
+			THEN oauth_measure($1, w.wastes, $2, $3, $4, $5, $6, $7, $8,
+				t.owner_id, CASE WHEN t.told_in_shadow AND NOT $5 THEN 0::smallint ELSE t.told END, t.wasted_minute, t.reactivated_minute, t.succeeds, t.limit_hour, t.limit_day)`
 
 // sums are the wasteful tokens of the windows of minute $3, and the minutes of the
 // first ones, 0 if there are none.
@@ -190,32 +163,54 @@ func budget(quota, used, first int, now time.Time) oauth.Budget {
 	return b
 }
 
-// turnOf gives the CTE turn, of the application's row if it is there, as it is once the
-// turn has come: that of a personal application is locked, as by everything that issues to it or locks its
-// grants. That of any other is not, since its people must not wait for each other.
-func turnOf(m oauth.Meter) string {
-	lock := ""
-	if m.On() && m.Kind == oauth.Personal {
-		lock = " FOR NO KEY UPDATE"
+// turn is the application's row, if it is there.
+const turn = `
+	turn AS MATERIALIZED (
+		SELECT c.kind, c.status, c.owner_id, c.told, c.told_in_shadow, c.wasted_minute, c.reactivated_minute, c.succeeds, c.limit_hour, c.limit_day
+		FROM oauth_clients c WHERE c.id = $1
+	)`
+
+// sharing is what issuing to an application has done together with what else is issued in
+// the transaction. What issues to a personal one waits until all is done that issues to it
+// or ends its grants; the people of any other must not wait for each other. And what issued
+// tells, once that is known, whether a token was issued and was wasteful: it is counted,
+// unless measured has done so.
+func sharing(clientID, grant string, now time.Time, m oauth.Meter, issued func() (is, wasteful bool)) []groupcommit.Shared {
+	if !m.On() {
+		return nil
 	}
-	return `turn AS MATERIALIZED (
-			SELECT c.kind, c.status, c.owner_id, c.told, c.wasted_minute, c.reactivated_minute, c.succeeds, c.limit_hour, c.limit_day
-			FROM oauth_clients c WHERE c.id = $1` + lock + `
-		)`
+	personal := m.Kind == oauth.Personal
+	count := groupcommit.Tail{SQL: sqlCount, Row: func() []any {
+		is, wasteful := issued()
+		if !is || personal && wasteful {
+			return nil
+		}
+		return []any{clientID, oauth.Minute(now), grant, personal, wasteful}
+	}}
+	if !personal {
+		return []groupcommit.Shared{count}
+	}
+	return []groupcommit.Shared{clientLock(clientID), count}
 }
 
-const sqlLockClient = `SELECT FROM oauth_clients WHERE id = $1 AND kind = 'personal' FOR NO KEY UPDATE`
+// sqlCount counts issued tokens. Where turns are not taken, it does so in a row of its own
+// for each session that writes, so that none waits for another.
+const sqlCount = `
+	INSERT INTO oauth_issuance_minutes AS m (client_id, minute, grant_type, outcome, lane, tokens, wasteful, forgiven)
+	SELECT t.client_id, t.minute, t.grant_type, 'issued', CASE WHEN t.in_turn THEN 0 ELSE pg_backend_pid() END,
+		count(*), count(*) FILTER (WHERE t.wasteful), 0
+	FROM unnest($1::text[], $2::int[], $3::text[], $4::boolean[], $5::boolean[]) AS t (client_id, minute, grant_type, in_turn, wasteful)
+	GROUP BY 1, 2, 3, 5
+	ON CONFLICT (client_id, minute, grant_type, outcome, lane)
+	DO UPDATE SET tokens = m.tokens + excluded.tokens, wasteful = m.wasteful + excluded.wasteful`
 
-// lockClient locks the row of a personal application. A key share of it, which every
+// clientLock is the row of a personal application. A key share of it, which every
 // new grant takes, does not wait for that.
-func lockClient(b *pgx.Batch, clientID string) {
-	b.Queue(sqlLockClient, clientID)
-}
-
-// lockClientIn is lockClient in a transaction that does more.
-func lockClientIn(ctx context.Context, tx pgx.Tx, clientID string) error {
-	_, err := tx.Exec(ctx, sqlLockClient, clientID)
-	return err
+func clientLock(clientID string) groupcommit.Lock {
+	return groupcommit.Lock{
+		SQL: `SELECT FROM oauth_clients WHERE id = ANY($1) AND kind = 'personal' ORDER BY id FOR NO KEY UPDATE`,
+		Row: clientID,
+	}
 }
 
 // clientKey is the key of a write that locks rows of an application. The writes of one

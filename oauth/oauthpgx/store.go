@@ -223,7 +223,7 @@ func refused(doing string, err error) error {
 			return fmt.Errorf("%s: %w: %w", doing, oauth.ErrExists, err)
 		}
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return fmt.Errorf("%s: %w", doing, groupcommit.Mark(err, oauth.ErrUnavailable))
 }
 
 // missing is refused for what looks for a row: text that no row can hold finds none.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/foxbridge/foxbridge/internal/groupcommit"
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
@@ -20,7 +21,7 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, er
 	var row grantRow
 	b := &pgx.Batch{}
 	b.Queue(insertGrant(i), grantValues(i)...).QueryRow(oneOrNone(&row.found, row.into()...))
-	if err := s.db.WriteBatch(ctx, clientKey(i.ClientID, i.UserID), b); err != nil {
+	if err := s.db.WriteBatch(ctx, clientKey(i.ClientID, i.UserID), b, newTokens(i, &row)...); err != nil {
 		return oauth.NewGrant{}, refused("issue tokens", err)
 	}
 	if !row.found {
@@ -31,30 +32,30 @@ func (s *Store) Issue(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, er
 
 // issueProven is Issue of what holds only while its proof does.
 func (s *Store) issueProven(ctx context.Context, i oauth.Issuance) (oauth.NewGrant, error) {
-	var result oauth.NewGrant
+	var row grantRow
 	err := s.db.Write(ctx, clientKey(i.ClientID, i.UserID), func(ctx context.Context, tx pgx.Tx) error {
 		err := proven(ctx, tx, i.UserID, i.Proof)
 		if err == nil {
-			result, err = issue(ctx, tx, i)
+			row, err = issue(ctx, tx, i)
 		}
 		return err
-	})
+	}, newTokens(i, &row)...)
 	if err != nil {
 		return oauth.NewGrant{}, missing("issue tokens", err)
 	}
-	return result, nil
+	return row.result(i), nil
 }
 
 // insertGrant inserts a grant with its first tokens, if the meter lets it.
 func insertGrant(i oauth.Issuance) string {
 	return `
-		WITH ` + turnOf(i.Meter) + `, subject AS (
+		WITH ` + turn + `, subject AS (
 			SELECT $9::bigint AS user_id,
 				EXISTS (SELECT FROM oauth_users u WHERE u.id = $9 AND u.disabled_at IS NOT NULL) AS disabled
 			FROM turn
-		), ` + meterOf(i.Meter) + `, new AS (
+		), ` + meterOf(i.Meter, i.UserID == 0) + `, new AS (
 			INSERT INTO oauth_grants (client_id, user_id, grant_type, scope, sites, created_at, expires_at, held_until)
-			SELECT $1, j.user_id, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
+			SELECT $1, $9, $4, $10, $11, $2, $12, $13 FROM judged j WHERE (j.tally).outcome = 0
 			RETURNING oauth_grants.id
 		), access AS (
 			INSERT INTO oauth_access_tokens (hash, grant_id, issued_at, expires_at)
@@ -91,6 +92,13 @@ func (r *grantRow) result(i oauth.Issuance) oauth.NewGrant {
 	return oauth.NewGrant{ID: r.id, Tally: r.tally.tally(i.Now, i.Meter)}
 }
 
+// newTokens is what an Issuance shares, of which row is what was returned.
+func newTokens(i oauth.Issuance, row *grantRow) []groupcommit.Shared {
+	return sharing(i.ClientID, i.GrantType, i.Now, i.Meter, func() (is, wasteful bool) {
+		return row.found && row.id != 0, row.tally.wasteful
+	})
+}
+
 // Rotate implements oauth.Store. The grant's row is locked first and the token's
 // second, by which all changes of one family of tokens come one after the other,
 // whatever process they come from. Everything that decides is in those two rows,
@@ -107,7 +115,7 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 	)
 	b := &pgx.Batch{}
 	b.Queue(`
-		WITH `+turnOf(r.Meter)+`, old AS MATERIALIZED (
+		WITH `+turn+`, old AS MATERIALIZED (
 			SELECT t.hash, t.grant_id, t.predecessor, t.nonce, t.successor_expires_at, t.successor_scope,
 				g.user_id, g.scope,
 				CASE
@@ -119,12 +127,13 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 			CROSS JOIN oauth_refresh_tokens t
 			JOIN oauth_grants g ON g.id = t.grant_id
 			LEFT JOIN oauth_users u ON u.id = g.user_id
-			WHERE t.hash = $9 AND t.expires_at > $2 AND g.client_id = $1 AND g.revoked_at IS NULL AND u.disabled_at IS NULL
+			WHERE t.hash = $9 AND t.expires_at > $2 AND g.revoked_at IS NULL AND u.disabled_at IS NULL
+				AND (g.client_id = $1) IS TRUE -- never by an index of that: there may be a hundred thousand
 			FOR NO KEY UPDATE OF g
 			FOR UPDATE OF t
 		), subject AS (
 			SELECT old.user_id, false AS disabled FROM old WHERE old.outcome = $17
-		), `+meterOf(r.Meter)+`, pass AS (
+		), `+meterOf(r.Meter, false)+`, pass AS (
 			SELECT old.hash, old.grant_id, old.predecessor FROM old, judged j WHERE (j.tally).outcome = 0
 		), spend AS (
 			UPDATE oauth_refresh_tokens t
@@ -160,7 +169,10 @@ func (s *Store) Rotate(ctx context.Context, r oauth.Rotation) (oauth.Rotated, er
 		QueryRow(oneOrNone(&found, append([]any{
 			&result.Outcome, &result.GrantID, &result.UserID, &nonce, &expiresAt, &grantScope, &successorScope,
 		}, row.into()...)...))
-	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, string(r.Old[:])), b); err != nil {
+	shared := sharing(r.ClientID, oauth.GrantRefresh, now, r.Meter, func() (is, wasteful bool) {
+		return found && result.Outcome == oauth.Rotate, row.wasteful
+	})
+	if err := s.db.WriteBatch(ctx, clientKey(r.ClientID, string(r.Old[:])), b, shared...); err != nil {
 		return oauth.Rotated{}, missing("rotate refresh token", err)
 	}
 	if !found {
@@ -217,7 +229,6 @@ func (s *Store) Token(ctx context.Context, token oauth.Hash, now time.Time) (t o
 // one left. What is given back so is held on: see oauth_grants.held_until.
 func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, now time.Time) error {
 	b := &pgx.Batch{}
-	lockClient(b, clientID)
 	b.Queue(`
 		WITH access AS (
 			DELETE FROM oauth_access_tokens t
@@ -238,7 +249,7 @@ func (s *Store) Revoke(ctx context.Context, clientID string, token oauth.Hash, n
 		), `+ended(oauth.CauseApplication)+`
 		SELECT`,
 		token[:], now, clientID)
-	err := s.db.WriteBatch(ctx, clientKey(clientID, string(token[:])), b)
+	err := s.db.WriteBatch(ctx, clientKey(clientID, string(token[:])), b, clientLock(clientID))
 	if err = missing("revoke token", err); errors.Is(err, oauth.ErrNotFound) {
 		return nil // no client has such an ID
 	}

@@ -38,11 +38,11 @@ type standing struct {
 func measure(ctx context.Context, tx *sql.Tx, r request) (oauth.Tally, error) {
 	var s standing
 	err := tx.QueryRowContext(ctx, `
-		SELECT c.owner_id, c.kind, c.status, c.told, c.wasted_minute, c.limit_hour, c.limit_day, EXISTS (
+		SELECT c.owner_id, c.kind, c.status, CASE WHEN c.told_in_shadow AND NOT ?4 THEN 0 ELSE c.told END, c.wasted_minute, c.limit_hour, c.limit_day, EXISTS (
 			SELECT 1 FROM oauth_users u
 			WHERE u.disabled_at IS NOT NULL AND (u.id = ?2 OR u.id = c.owner_id AND c.kind = ?3))
 		FROM oauth_clients c WHERE c.id = ?1`,
-		r.clientID, r.userID, oauth.Personal).
+		r.clientID, r.userID, oauth.Personal, r.meter.Mode == oauth.ModeShadow).
 		Scan(&s.owner, &s.kind, &s.status, &s.told, &s.wasted, &s.limitHour, &s.limitDay, &s.disabled)
 	switch {
 	case err != nil:
@@ -223,7 +223,7 @@ func leverOf(m oauth.Meter) oauth.Lever {
 func mark(ctx context.Context, tx *sql.Tx, r request, s standing, t oauth.Tally, told int64, ruling sql.NullInt64) error {
 	if t.Outcome == oauth.SwitchedOff {
 		_, err := tx.ExecContext(ctx, `
-			UPDATE oauth_clients SET status = ?, draining = ?, off_ruling = ?, told = ? WHERE id = ?`,
+			UPDATE oauth_clients SET status = ?, draining = ?, off_ruling = ?, told = ?, told_in_shadow = 0 WHERE id = ?`,
 			oauth.Off, r.meter.Lever == oauth.LeverDrain, ruling, told, r.clientID)
 		if err != nil {
 			return err
@@ -238,6 +238,8 @@ func mark(ctx context.Context, tx *sql.Tx, r request, s standing, t oauth.Tally,
 	if told == s.told && minute == s.wasted {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE oauth_clients SET told = ?, wasted_minute = ? WHERE id = ?`, told, minute, r.clientID)
+	_, err := tx.ExecContext(ctx, `
+		UPDATE oauth_clients SET told = ?, told_in_shadow = ? AND (? OR told_in_shadow), wasted_minute = ? WHERE id = ?`,
+		told, r.meter.Mode == oauth.ModeShadow, t.News, minute, r.clientID)
 	return err
 }

@@ -213,5 +213,5 @@ func refused(doing string, err error) error {
 			return fmt.Errorf("%s: %w: %w", doing, oauth.ErrExists, err)
 		}
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return fmt.Errorf("%s: %w", doing, groupcommit.Mark(err, oauth.ErrUnavailable))
 }

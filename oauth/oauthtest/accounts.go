@@ -683,6 +683,7 @@ func accountContexts() map[string]func(*testing.T, *bench) {
 				"PurgeChanges": func(ctx context.Context) error { return second(b.PurgeChanges(ctx, start(), 1)) },
 			} {
 				require.ErrorIs(t, call(ctx), context.Canceled, name)
+				require.ErrorIs(t, call(late(t)), oauth.ErrUnavailable, name)
 			}
 			require.Equal(t, []oauth.Hash{s.Hash}, b.live(s.UserID, start()))
 			require.Equal(t, []string{"one"}, b.appPasswords(c.ID))

@@ -19,6 +19,13 @@ func ended(t *testing.T) context.Context {
 	return ctx
 }
 
+// late is a context whose deadline has passed.
+func late(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // of is a client that is yet to be added, of this owner.
 func (b *bench) of(ownerID int64, kind oauth.Kind, status oauth.Status) oauth.Client {
 	n := b.serial()
@@ -116,6 +123,7 @@ func owned() map[string]func(*testing.T, *bench) {
 			require.ErrorIs(t, b.AddClientWithin(ctx, b.of(owner, oauth.Personal, oauth.Active), 5), ctx.Err())
 			_, err := b.ClientsOf(ctx, owner, 1)
 			require.ErrorIs(t, err, ctx.Err())
+			require.ErrorIs(t, b.AddClientWithin(late(t), b.of(owner, oauth.Personal, oauth.Active), 5), oauth.ErrUnavailable)
 			require.Empty(t, b.clientsOf(owner))
 		},
 	}

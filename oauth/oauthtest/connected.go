@@ -179,6 +179,8 @@ func connections() map[string]func(*testing.T, *bench) {
 			require.ErrorIs(t, err, ctx.Err())
 			_, err = b.Disconnect(ctx, f.UserID, f.ClientID, start())
 			require.ErrorIs(t, err, ctx.Err())
+			_, err = b.Disconnect(late(t), f.UserID, f.ClientID, start())
+			require.ErrorIs(t, err, oauth.ErrUnavailable)
 			b.access(f.Access, start())
 		},
 	}

@@ -651,6 +651,25 @@ func episodes() map[string]func(*testing.T, *bench) {
 			b.wastes(c, 3, noon().Add(48*time.Hour))
 			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictNotice}, b.verdicts(c))
 		},
+		"tell again what was told in the shadow, where nobody heard it": func(t *testing.T, b *bench) {
+			c := b.client()
+			enforced := oauth.Meter{Mode: oauth.ModeEnforce, Kind: oauth.Personal, Limits: oauth.Limits{Hour: 4}}
+			shadow := enforced
+			shadow.Mode = oauth.ModeShadow
+			news := func(at time.Time, m oauth.Meter) (all []oauth.Verdict) {
+				for range 6 {
+					if _, tally := b.asks(c, at, m); tally.News {
+						all = append(all, tally.Verdict())
+					}
+				}
+				return all
+			}
+			later := noon().Add(2 * time.Hour)
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictShadow}, news(noon(), shadow))
+			require.Empty(t, news(later, shadow), "of this episode")
+			later = later.Add(2 * time.Hour)
+			require.Equal(t, []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff}, news(later, enforced))
+		},
 		"end with a reactivation, and counting begins anew": func(t *testing.T, b *bench) {
 			c := b.client()
 			b.wastes(c, 5, noon())

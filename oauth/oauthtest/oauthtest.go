@@ -393,8 +393,7 @@ func contexts() map[string]func(*testing.T, *bench) {
 			pending = b.hasClient(pending)
 			code := b.code(b.commercial())
 			before := b.counts()
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
+			ctx := ended(t)
 			for name, call := range map[string]func() error{
 				"AddUser":     func() error { _, err := b.AddUser(ctx, oauth.User{Email: "a@b", Name: "n"}); return err },
 				"UserByEmail": func() error { _, err := b.UserByEmail(ctx, "a@b"); return err },
@@ -473,9 +472,13 @@ func contexts() map[string]func(*testing.T, *bench) {
 					return err
 				},
 			} {
+				ctx = ended(t)
 				err := call()
 				require.ErrorIs(t, err, context.Canceled, name)
 				require.NotErrorIs(t, err, oauth.ErrNotFound, name)
+				require.NotErrorIs(t, err, oauth.ErrUnavailable, name)
+				ctx = late(t)
+				require.ErrorIs(t, call(), oauth.ErrUnavailable, name)
 			}
 			require.Equal(t, before, b.counts())
 			b.hasClient(pending)

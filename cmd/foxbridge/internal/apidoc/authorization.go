@@ -66,7 +66,7 @@ func ofClient() []refusal {
 		{http.StatusRequestEntityTooLarge, oauth.CodeInvalidRequest, "The body is longer than 64 KiB", nil},
 		{http.StatusTooManyRequests, oauth.CodeSlowDown, "The application, or an address that proves nothing, sends too many requests", []string{headerRetryAfter}},
 		{http.StatusInternalServerError, codeServerError, "The server failed", nil},
-		{http.StatusServiceUnavailable, oauth.CodeUnavailable, "Too many wait for their turn, or the bridge is stopping", []string{headerRetryAfter}},
+		{http.StatusServiceUnavailable, oauth.CodeUnavailable, "Too many wait for their turn, the database gives no answer, or the bridge is stopping", []string{headerRetryAfter}},
 	}
 }
 
@@ -253,9 +253,7 @@ func (b *builder) userinfo(method string) *operation {
 		o.OperationID, o.RequestBody = "userinfoByPost", ignoredBody()
 	}
 	b.refusals(o.Responses, plain(), append(ofToken(method),
-		refusal{http.StatusForbidden, string(devices.MissingScope), "The token is an application’s own and stands for nobody", []string{headerChallenge}},
-		refusal{http.StatusServiceUnavailable, oauth.CodeUnavailable, "The request was given up: the bridge is stopping", []string{headerRetryAfter}},
-	))
+		refusal{http.StatusForbidden, string(devices.MissingScope), "The token is an application’s own and stands for nobody", []string{headerChallenge}}))
 	return o
 }
 
@@ -264,7 +262,7 @@ func (b *builder) authorize(method string) *operation {
 	o := &operation{
 		Tags: []string{tagTokens}, Summary: "Ask a person to let an application in", OperationID: "authorize", Security: []requirement{{}},
 		Description: "RFC 6749 section 3.1, for browsers. Who is not signed in is sent to sign in first. Then the person says yes or no, and the browser goes to the redirect URI with " +
-			"`code`, `state` and `iss` in its query, or with `error`, `error_description`, `state` and `iss`: `access_denied` if the person said no, `invalid_request` or `invalid_scope` if the request is wrong. " +
+			"`code`, `state` and `iss` in its query, or with `error`, `error_description`, `state` and `iss`: `access_denied` if the person said no, `invalid_request` or `invalid_scope` if the request is wrong, `temporarily_unavailable` if the database gives no answer. " +
 			"If it cannot be known where to send the browser, it stays here.",
 	}
 	parameters := []struct {
@@ -306,7 +304,7 @@ func (b *builder) authorize(method string) *operation {
 		"401": page("The same, if the request carries credentials of an application."),
 		"429": page("Too many requests.", headerRetryAfter),
 		"500": page("The server failed."),
-		"503": page("The bridge is stopping."),
+		"503": page("The database gives no answer, with a Retry-After, or the bridge is stopping."),
 	}
 	if method == http.MethodPost {
 		o.Responses["413"] = page("The form is longer than 64 KiB.")

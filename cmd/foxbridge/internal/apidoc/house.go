@@ -511,7 +511,6 @@ func (b *builder) limits() *operation {
 		Description: "It costs nothing. What is switched off is left out.",
 		Responses:   map[string]response{"200": success("OK", items(item), sample)},
 	}
-	b.refusals(o.Responses, inEnvelope(), append(ofToken(http.MethodGet),
-		refusal{http.StatusServiceUnavailable, codeServerError, "The request was given up: the bridge is stopping", nil}))
+	b.refusals(o.Responses, inEnvelope(), ofToken(http.MethodGet))
 	return o
 }

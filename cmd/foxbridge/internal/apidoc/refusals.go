@@ -41,6 +41,7 @@ func ofToken(method string) []refusal {
 		{http.StatusUnauthorized, oauth.CodeInvalidToken, "No access token was given, or not a live one, or two that differ", []string{headerChallenge}},
 		{http.StatusTooManyRequests, oauth.CodeSlowDown, "Too many requests", []string{headerRetryAfter}},
 		{http.StatusInternalServerError, codeServerError, "The server failed", nil},
+		{http.StatusServiceUnavailable, oauth.CodeUnavailable, unavailable, []string{headerRetryAfter}},
 	}
 	if method == http.MethodPost {
 		list = append(list, refusal{http.StatusRequestEntityTooLarge, oauth.CodeInvalidRequest, "The body is longer than 64 KiB", []string{headerChallenge}})
@@ -48,11 +49,14 @@ func ofToken(method string) []refusal {
 	return list
 }
 
-const codeServerError = "server_error"
+const (
+	codeServerError = "server_error"
+	unavailable     = "The database gives no answer, or the bridge is stopping; the same may succeed later"
+)
 
 // ofRow are the refusals of a row of the catalogue by this method.
 func ofRow(row devices.Row, method string) []refusal {
-	list := append(ofToken(method), refusal{http.StatusServiceUnavailable, codeServerError, "The request was given up: the bridge is stopping", nil})
+	list := ofToken(method)
 	if strings.Contains(row.Path, "{site}") {
 		list = append(list, of(devices.NoSuch, "There is no such home or thing, or it is not this person’s"))
 	}

@@ -45,6 +45,7 @@ type App struct {
 	mails    *template.Template
 	bell     bell // which wakes the tellers
 	limits   *limits
+	outages  *outages
 	metrics  *metrics.Metrics
 	broker   *broker.Broker
 	link     *mqtt.Link
@@ -97,6 +98,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.onStop(func(context.Context) error { return a.public.release() })
+	a.outages = newOutages(o.Logger, now, m.StoreUnanswered)
 	a.limits, err = newLimits(ctx, cfg, m, now, o.Logger)
 	if err != nil {
 		return nil, errors.Join(err, a.public.release())
@@ -153,7 +155,7 @@ func (a *App) connect(o Options, now func() time.Time) error {
 	a.engine = devices.NewEngine(devices.EngineOptions{
 		Service: a.record.Devices, Tolerance: a.cfg.ScenarioTolerance, May: a.mayUse, Observe: a.metrics.ScenarioEnded,
 	})
-	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.log)
+	public, err := publicHandler(a.cfg, a.record, a.limits, a.metrics, now, a.outages)
 	if err != nil {
 		return err
 	}
@@ -203,7 +205,7 @@ func (a *App) probes() []probe {
 		{"process", func(context.Context) string { return string(a.phase.Load().(phase)) }},
 		{"store", func(ctx context.Context) string {
 			if err := a.record.ping(ctx); err != nil {
-				a.log.WarnContext(ctx, "store does not answer", "err", err)
+				a.outages.note(ctx, err)
 				return "does not answer"
 			}
 			return ""
@@ -228,7 +230,7 @@ func (a *App) probes() []probe {
 // After an error it is stopped.
 func (a *App) Start(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		a.startClaim, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startNotices, a.startUses, a.startPublic,
+		a.startClaim, a.startOutages, a.startOperator, a.startCuts, a.startBroker, a.startLink, a.startScenarios, a.startSweep, a.startNotices, a.startUses, a.startPublic,
 	} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -239,12 +241,17 @@ func (a *App) Start(ctx context.Context) error {
 }
 
 func (a *App) startClaim(ctx context.Context) error {
-	release, err := a.record.claim(ctx)
+	claimed, err := a.record.claim(ctx)
 	if err != nil {
 		return err
 	}
+	stop := func() {}
+	if claimed.renew != nil {
+		stop = a.keepClaim(claimed.renew)
+	}
 	a.onStop(func(context.Context) error {
-		release()
+		stop()
+		claimed.release()
 		return nil
 	})
 	return nil

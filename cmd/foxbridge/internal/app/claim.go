@@ -15,60 +15,101 @@ import (
 // A claim makes sure that one bridge at a time serves a record: units connect to the
 // bridge's own broker, so a second one would take them all for gone. It ends with
 // the process, however that ends.
-type claim func(ctx context.Context) (release func(), err error)
+type claim func(ctx context.Context) (held, error)
+
+// held is a claim that was made.
+type held struct {
+	release func()
+	// renew makes the claim anew if it was lost; nil if it cannot be lost.
+	renew func(context.Context) error
+}
 
 var errClaimed = errors.New("another bridge is serving this record")
 
 // claimFile claims a SQLite database by a lock on a file beside it. SQLite's own
 // locks come and go with each transaction.
 func claimFile(database string) claim {
-	return func(context.Context) (func(), error) {
+	return func(context.Context) (held, error) {
 		path := database + ".bridge"
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
-			return nil, fmt.Errorf("open lock file: %w", err)
+			return held{}, fmt.Errorf("open lock file: %w", err)
 		}
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case errors.Is(err, syscall.EWOULDBLOCK):
-			return nil, errors.Join(fmt.Errorf("%w: %s is locked", errClaimed, path), file.Close())
+			return held{}, errors.Join(fmt.Errorf("%w: %s is locked", errClaimed, path), file.Close())
 		case err != nil:
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+			return held{}, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 		}
-		return func() { _ = file.Close() }, nil // which gives up the lock, whatever it returns
+		return held{release: func() { _ = file.Close() }}, nil // which gives up the lock, whatever it returns
 	}
 }
 
 const (
 	claimTimeout = 5 * time.Second // for the server to notice that the bridge before has died
+	claimEvery   = 5 * time.Second // between looks whether the claim stands
 	claimSQL     = "SELECT pg_try_advisory_lock(hashtext('foxbridge serve'), hashtext(current_schema()))"
 )
 
 // claimSession claims a PostgreSQL schema by an advisory lock of a session of its
 // own.
 func claimSession(dsn string) claim {
-	return func(ctx context.Context) (func(), error) {
-		ctx, cancel := context.WithTimeout(ctx, claimTimeout)
-		defer cancel()
+	return func(ctx context.Context) (held, error) {
 		config, err := pgxpool.ParseConfig(dsn) // dsn may hold settings of a pool
 		if err != nil {
-			return nil, fmt.Errorf("read database URL: %w", err)
+			return held{}, fmt.Errorf("read database URL: %w", err)
 		}
-		conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
-		if err != nil {
-			return nil, fmt.Errorf("connect to claim the record: %w", err)
+		s := &claimingSession{config: config.ConnConfig}
+		if err := s.take(ctx); err != nil {
+			return held{}, err
 		}
-		release := func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			_ = conn.Close(ctx) // the session ends either way
-		}
-		if err := awaitLock(ctx, conn); err != nil {
-			release()
-			return nil, err
-		}
-		return release, nil
+		return held{release: s.close, renew: s.renew}, nil
 	}
+}
+
+// claimingSession is used by one goroutine at a time.
+type claimingSession struct {
+	config *pgx.ConnConfig
+	conn   *pgx.Conn // nil without a session
+}
+
+func (s *claimingSession) take(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	var err error
+	if s.conn, err = pgx.ConnectConfig(ctx, s.config); err != nil {
+		s.conn = nil
+		return fmt.Errorf("connect to claim the record: %w", err)
+	}
+	if err := awaitLock(ctx, s.conn); err != nil {
+		s.close()
+		return err
+	}
+	return nil
+}
+
+// renew takes the lock again if its session has ended, as it does with the server.
+func (s *claimingSession) renew(ctx context.Context) error {
+	if s.conn != nil {
+		ping, cancel := context.WithTimeout(ctx, claimTimeout)
+		defer cancel()
+		if s.conn.Ping(ping) == nil || ctx.Err() != nil {
+			return nil
+		}
+		s.close()
+	}
+	return s.take(ctx)
+}
+
+func (s *claimingSession) close() {
+	if s.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.conn.Close(ctx) // the session ends either way
+	s.conn = nil
 }
 
 // awaitLock asks again until ctx ends: the server may not have noticed yet that the
@@ -90,4 +131,24 @@ func awaitLock(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("%w: its advisory lock is held", errClaimed)
 		}
 	}
+}
+
+// keepClaim renews the claim when it was lost. While another process has it the log says
+// so: it may be a bridge that was started meanwhile, or the server has not noticed yet that
+// the session before is gone.
+func (a *App) keepClaim(renew func(context.Context) error) (stop func()) {
+	lost := false
+	return a.every(claimEvery, func(ctx context.Context) {
+		err := renew(ctx)
+		switch taken := errors.Is(err, errClaimed); {
+		case taken && !lost:
+			lost = true
+			a.log.ErrorContext(ctx, "claim on the record lost: another bridge may be serving it", "err", err)
+		case err == nil && lost:
+			lost = false
+			a.log.InfoContext(ctx, "claim on the record renewed")
+		case err != nil && !taken && ctx.Err() == nil:
+			a.outages.note(ctx, err)
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
@@ -112,7 +113,7 @@ func TestTheDocumentIsServed(t *testing.T) {
 func TestEveryPageCanBeRead(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, nil)
-	pages, err := publicPages(config.Config{}, f.record, f.limits, apidoc.New(apidoc.Options{}), slog.New(slog.DiscardHandler))
+	pages, err := publicPages(config.Config{}, f.record, f.limits, apidoc.New(apidoc.Options{}), newOutages(slog.New(slog.DiscardHandler), time.Now, func() {}))
 	require.NoError(t, err)
 	names, err := pages.Check()
 	require.NoError(t, err)

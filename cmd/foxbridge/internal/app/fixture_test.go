@@ -96,6 +96,17 @@ func (b *bridge) do(t testing.TB, r *http.Request) (int, http.Header, string) {
 	return response.StatusCode, response.Header, string(body)
 }
 
+// send makes a request to the public listener, with a form or without.
+func (b *bridge) send(t testing.TB, method, path string, form url.Values) (int, http.Header, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, b.url(path), strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return b.do(t, r)
+}
+
 func (b *bridge) get(t testing.TB, url string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, url, nil)

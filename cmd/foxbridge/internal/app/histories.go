@@ -34,14 +34,15 @@ type connectionBook interface {
 // they were for. An event is told again until it is noted that it was told, and each
 // history takes it once. It stands there at the time at which it happened.
 type histories struct {
-	book   connectionBook
-	report func(context.Context, devices.ApplicationReport) error
-	log    *slog.Logger
+	book    connectionBook
+	report  func(context.Context, devices.ApplicationReport) error
+	outages *outages
+	log     *slog.Logger
 }
 
 // startHistories tells the histories until the App stops; what waits then is told first.
 func (a *App) startHistories() {
-	h := histories{book: a.record.OAuth, report: a.record.Devices.ReportApplication, log: a.log}
+	h := histories{book: a.record.OAuth, report: a.record.Devices.ReportApplication, outages: a.outages, log: a.log}
 	a.startTeller(a.bell.ears[2], teller{channel: oauth.ChannelHistory, send: h.ruled})
 	a.untilStop("tell the histories", func(ctx context.Context, quit <-chan struct{}) { h.run(ctx, quit, a.bell.connections) })
 }
@@ -67,7 +68,7 @@ func (h histories) tellAll(ctx context.Context) {
 	for ctx.Err() == nil {
 		due, err := h.book.DueEvents(ctx, eventLease, eventsLease)
 		if err != nil {
-			logSweep(ctx, h.log, "events of connections not found", err)
+			h.outages.failed(ctx, slog.LevelError, "events of connections not found", err)
 			return
 		}
 		for _, e := range due {

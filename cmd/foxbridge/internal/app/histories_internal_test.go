@@ -50,7 +50,7 @@ func TestAnEventThatWasToldButNotNotedIsToldAgainUnderItsID(t *testing.T) {
 	r := onSQLite(t)
 	r.asks(1)
 	book, c := &dying{connectionBook: r.service, dead: true}, &chronicle{told: map[string]devices.ApplicationEvent{}}
-	h := histories{book: book, report: c.report, log: r.logger}
+	h := histories{book: book, report: c.report, outages: newOutages(r.logger, time.Now, func() {}), log: r.logger}
 	h.tellAll(t.Context())
 	h.tellAll(t.Context()) // it is leased
 	require.Equal(t, 1, c.calls)
@@ -76,7 +76,7 @@ func TestAnEventThatWasToldButNotNotedIsToldAgainUnderItsID(t *testing.T) {
 func TestTheHistoriesAreDrainedAtTheEnd(t *testing.T) {
 	r := onSQLite(t)
 	c := &chronicle{told: map[string]devices.ApplicationEvent{}}
-	h := histories{book: r.service, report: c.report, log: r.logger}
+	h := histories{book: r.service, report: c.report, outages: newOutages(r.logger, time.Now, func() {}), log: r.logger}
 	quit, wake, done := make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
 	r.asks(1)
 	close(quit)
@@ -91,7 +91,7 @@ func TestTheHistoriesAreDrainedAtTheEnd(t *testing.T) {
 func TestARulingIsToldInTheHomesOfThoseWhomItConcerns(t *testing.T) {
 	r := onSQLite(t)
 	c := &chronicle{told: map[string]devices.ApplicationEvent{}}
-	h := histories{book: r.service, report: c.report, log: r.logger}
+	h := histories{book: r.service, report: c.report, outages: newOutages(r.logger, time.Now, func() {}), log: r.logger}
 	r.asks(1)
 	r.advance(time.Minute)
 	for range 2 {

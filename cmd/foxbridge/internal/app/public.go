@@ -26,27 +26,27 @@ import (
 
 // publicHandler is what people and applications reach: the authorization server with
 // its pages, and the house, in one router.
-func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (http.Handler, error) {
-	routes, err := publicRoutes(cfg, r, l, m, now, log)
+func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, down *outages) (http.Handler, error) {
+	routes, err := publicRoutes(cfg, r, l, m, now, down)
 	if err != nil {
 		return nil, err
 	}
 	address := addressBehind(cfg.Proxies())
 	remote := func(r *http.Request) string { return address(r).String() }
-	return observed(oauthhttp.CrossOrigin(routes), remote, log, l.write, m.RequestServed), nil
+	return observed(oauthhttp.CrossOrigin(routes), remote, down.log, l.write, m.RequestServed), nil
 }
 
-func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*mux.Router, error) {
-	address := addressBehind(cfg.Proxies())
+func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, down *outages) (*mux.Router, error) {
+	address, log := addressBehind(cfg.Proxies()), down.log
 	document := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
-	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l})
-	pages, err := publicPages(cfg, r, l, document, log)
+	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l, Outage: down.is})
+	pages, err := publicPages(cfg, r, l, document, down)
 	if err != nil {
 		return nil, err
 	}
 	house := devicehttp.New(devicehttp.Options{
 		Service: r.Devices, Caller: callerBy(authorization), Now: now, Logger: log, CommandGet: cfg.CommandGet,
-		Limits: l.of(r.OAuth),
+		Limits: l.of(r.OAuth), Outage: down.is,
 	})
 	routes := mux.NewRouter()
 	routes.UseEncodedPath() // an encoded slash is no slash
@@ -61,18 +61,18 @@ func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, n
 }
 
 // publicPages are all that people see.
-func publicPages(cfg config.Config, r *Record, l *limits, document *apidoc.Document, log *slog.Logger) (*oauthhttp.Pages, error) {
+func publicPages(cfg config.Config, r *Record, l *limits, document *apidoc.Document, down *outages) (*oauthhttp.Pages, error) {
 	self, err := url.Parse(r.OAuth.Issuer())
 	if err != nil {
 		return nil, fmt.Errorf("read address of the public listener: %w", err)
 	}
 	documentation := apidoc.NewPage(document)
 	return oauthhttp.NewPages(oauthhttp.PagesOptions{
-		Additions: []oauthhttp.Addition{householdPages(r, log), {
+		Additions: []oauthhttp.Addition{householdPages(r, down.log), {
 			Path: apidoc.PagePath, Label: apidoc.PageLabel, Serve: documentation.Serve,
 			Templates: documentation.Templates(), Messages: documentation.Messages(), Assets: documentation.Assets(),
 		}},
-		Service: r.OAuth, Logger: log, Address: addressBehind(cfg.Proxies()), Limits: l, Sites: sitesOf(r.Devices),
+		Service: r.OAuth, Logger: down.log, Address: addressBehind(cfg.Proxies()), Limits: l, Outage: down.is, Sites: sitesOf(r.Devices),
 		Secure: self.Scheme == "https", Port: self.Port(), SignUp: cfg.SignUp,
 	})
 }

@@ -36,7 +36,7 @@ func (a *App) writeUses(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, usesLimit)
 	defer cancel()
 	if err := a.record.OAuth.WriteUses(ctx); err != nil {
-		logSweep(ctx, a.log, "uses not written down", err)
+		a.outages.failed(ctx, slog.LevelError, "uses not written down", err)
 	}
 }
 
@@ -66,7 +66,7 @@ func (a *App) cutOff(ctx context.Context, known map[devices.Replacement]bool) ma
 	defer cancel()
 	replaced, err := a.record.Devices.Replaced(ctx, cutWithin)
 	if err != nil {
-		logLater(ctx, a.log, "replaced secrets of units could not be listed, later again", err)
+		a.outages.failed(ctx, slog.LevelWarn, "replaced secrets of units could not be listed, later again", err)
 		return known
 	}
 	now := make(map[devices.Replacement]bool, len(replaced))
