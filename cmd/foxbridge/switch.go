@@ -85,7 +85,7 @@ func appLimitsCommand(p process) *cobra.Command {
 	c.MarkFlagsRequiredTogether("hour", "day")
 	c.MarkFlagsMutuallyExclusive("default", "hour")
 	c.MarkFlagsMutuallyExclusive("default", "day")
-	c.RunE = administer(p, func(c *cobra.Command, args []string, r *app.Record) error {
+	work := func(c *cobra.Command, args []string, r *app.Record) error {
 		var err error
 		switch {
 		case standard:
@@ -104,7 +104,14 @@ func appLimitsCommand(p process) *cobra.Command {
 		return out.print(p.stdout, l, func(w io.Writer) {
 			fmt.Fprintf(w, "client_id\t%s\nhour\t%d\nday\t%d\nown\t%t\n", l.ClientID, l.Hour, l.Day, l.Own)
 		})
-	})
+	}
+	set, tell := administer(p, work), inspect(p, work)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if standard || c.Flags().Changed("hour") {
+			return set(c, args)
+		}
+		return tell(c, args)
+	}
 	return c
 }
 

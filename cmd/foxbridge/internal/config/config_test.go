@@ -76,6 +76,19 @@ func TestLimitsAreSharedThroughPostgreSQLOnly(t *testing.T) {
 	}
 }
 
+func TestLimitsOfADayAreNotBelowThoseOfAnHour(t *testing.T) {
+	t.Parallel()
+	for limits, refused := range map[[2]string]bool{{"30", "20"}: true, {"30", "0"}: false, {"0", "20"}: false, {"20", "20"}: false} {
+		c, err := load(t, source{args: []string{"--issuance-hour=" + limits[0], "--issuance-day=" + limits[1]}})
+		require.NoError(t, err)
+		err = c.Validate()
+		require.Equal(t, refused, err != nil, limits)
+		if refused {
+			require.EqualError(t, err, "issuance-hour, issuance-day: the 20 of a day are less than the 30 of an hour")
+		}
+	}
+}
+
 func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
 	t.Parallel()
 	all := source{
