@@ -13,6 +13,7 @@ type Grant struct {
 	ClientID   string
 	ClientName string
 	ClientKind Kind
+	Off        bool   // the application is switched off
 	HomePage   string // of the application; may be empty
 	Logo       Hash   // of the application; see Client
 	Scope      Scope
@@ -26,6 +27,7 @@ type Connection struct {
 	ClientID   string
 	Name       string
 	Kind       Kind
+	Off        bool   // it is switched off
 	HomePage   string // may be empty
 	Logo       Hash   // see Client
 	Grants     []Grant
@@ -49,7 +51,7 @@ func (s *Service) Connections(ctx context.Context, userID int64) ([]Connection, 
 		if !known {
 			at = len(connections)
 			place[g.ClientID] = at
-			connections = append(connections, Connection{ClientID: g.ClientID, Name: g.ClientName, Kind: g.ClientKind, HomePage: g.HomePage, Logo: g.Logo})
+			connections = append(connections, Connection{ClientID: g.ClientID, Name: g.ClientName, Kind: g.ClientKind, Off: g.Off, HomePage: g.HomePage, Logo: g.Logo})
 		}
 		connections[at].Grants = append(connections[at].Grants, g)
 		if g.LastUsedAt.After(connections[at].LastUsedAt) {

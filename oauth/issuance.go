@@ -270,20 +270,40 @@ type Intervention struct {
 	// registered, and only for the Actor ByOwner.
 	OwnMax    int
 	OwnWindow time.Duration
-	Address   string // of the owner, for the record of changes; else empty
+	// OperatorID is who asks with the Actor ByOperator; 0: it is done by command.
+	OperatorID int64
+	Address    string // of who asks, for the record of changes; else empty
 }
 
-// Change is the entry of the record of changes about an intervention that did
-// something to an application of that owner.
+// Change is the entry of the owner's record of changes about an intervention that did
+// something to an application of theirs. The address of an operator is not theirs to know.
 func (i Intervention) Change(ownerID int64, v Verdict) Change {
-	c := Change{UserID: ownerID, Action: SwitchedOffBy(i.Actor), ClientID: i.ClientID, Address: i.Address, At: i.Now}
+	c := Change{UserID: ownerID, Action: SwitchedOffBy(i.Actor), ClientID: i.ClientID, ActorID: i.OperatorID, Address: i.Address, At: i.Now}
 	if v == VerdictReactivation {
 		c.Action = ReactivatedBy(i.Actor)
 	}
 	if i.Actor == ByOwner {
 		c.ActorID = ownerID
 	}
+	if i.byAnother(ownerID) {
+		c.Address = ""
+	}
 	return c
+}
+
+// OperatorChange is the entry in the record of an operator who is not the owner; without
+// an Action there is none.
+func (i Intervention) OperatorChange(ownerID int64, v Verdict) Change {
+	if !i.byAnother(ownerID) {
+		return Change{}
+	}
+	c := i.Change(ownerID, v)
+	c.UserID, c.Address = i.OperatorID, i.Address
+	return c
+}
+
+func (i Intervention) byAnother(ownerID int64) bool {
+	return i.OperatorID != 0 && i.OperatorID != ownerID
 }
 
 // Outcomes of an IssuanceMinute.

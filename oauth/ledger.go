@@ -19,6 +19,14 @@ const (
 	KeepHours   = 400 * 24 * time.Hour // and the rulings, but those by which an application is off; and deleted applications
 )
 
+// OperatorOnlyQuery asks for what only an operator may reactivate.
+type OperatorOnlyQuery struct {
+	OwnMax int       // reactivations that an owner may make
+	After  time.Time // those until then do not count
+	Before int64     // ID of a ruling: those below it are listed; 0: from the newest on
+	Limit  int       // of the list
+}
+
 // Ledger keeps what was issued to whom, and what was decided about it. Issue, Rotate
 // and Redeem of the Store write it, in the transaction in which they issue: they
 // count the token for its application, and judge a personal one by what it was issued
@@ -40,9 +48,16 @@ type Ledger interface {
 	// who made OwnMax reactivations within OwnWindow, or whose application an operator
 	// has switched off, is ErrOperatorOnly. An unknown or deleted application is ErrNotFound.
 	Reactivate(ctx context.Context, i Intervention) (bool, error)
-	// OffBy finds the ruling by which an application is off, or ErrNotFound, and counts the
-	// reactivations after then that Reactivate holds against its owner.
-	OffBy(ctx context.Context, clientID string, after time.Time) (by Ruling, own int, err error)
+	// OffBy finds the ruling by which an application is off, or ErrNotFound, and the times
+	// of the reactivations after then that Reactivate holds against its owner: the newest
+	// first, limit at the most.
+	OffBy(ctx context.Context, clientID string, after time.Time, limit int) (by Ruling, own []time.Time, err error)
+	// OwnReactivations gives the reactivations of OffBy, whether the application is off or
+	// not. An unknown one is ErrNotFound.
+	OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) ([]time.Time, error)
+	// OperatorOnly lists the rulings by which applications are off that Reactivate would
+	// refuse to their owners, the newest first.
+	OperatorOnly(ctx context.Context, q OperatorOnlyQuery) ([]Ruling, error)
 	// Verdicts lists the rulings on an application, the newest first, those with an ID
 	// below before (0: from the newest on), limit at the most.
 	Verdicts(ctx context.Context, clientID string, before int64, limit int) ([]Ruling, error)

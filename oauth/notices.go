@@ -266,11 +266,14 @@ type Way struct {
 	Off  bool
 	By   Ruling // by which it is off
 	Left int    // reactivations that its owner may make now; 0: an operator decides
+	// Again is from when on its owner may reactivate it alone, if none is left for now;
+	// zero if only an operator ever may.
+	Again time.Time
 }
 
 // WayBack tells why an application is off, and who may reactivate it.
 func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
-	by, own, err := s.opts.Store.OffBy(ctx, clientID, s.now().Add(-OwnReactivationsWithin))
+	by, own, err := s.opts.Store.OffBy(ctx, clientID, s.now().Add(-OwnReactivationsWithin), OwnReactivations)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Way{}, nil
@@ -279,7 +282,48 @@ func (s *Service) WayBack(ctx context.Context, clientID string) (Way, error) {
 	case by.Actor == ByOperator:
 		return Way{Off: true, By: by}, nil
 	}
-	return Way{Off: true, By: by, Left: max(0, OwnReactivations-own)}, nil
+	left, again := leftOf(own)
+	return Way{Off: true, By: by, Left: left, Again: again}, nil
+}
+
+// leftOf is how many reactivations are left for an owner who made these, the newest first,
+// and, if none is, from when there will be one.
+func leftOf(own []time.Time) (left int, again time.Time) {
+	if len(own) < OwnReactivations {
+		return OwnReactivations - len(own), time.Time{}
+	}
+	return 0, own[OwnReactivations-1].Add(OwnReactivationsWithin)
+}
+
+// Left is how many reactivations an owner may make now of an application that the policy
+// switches off, or that was.
+func (s *Service) Left(ctx context.Context, clientID string) (int, error) {
+	own, err := s.opts.Store.OwnReactivations(ctx, clientID, s.now().Add(-OwnReactivationsWithin), OwnReactivations)
+	if err != nil {
+		return 0, fmt.Errorf("find reactivations of client %s: %w", clientID, err)
+	}
+	left, _ := leftOf(own)
+	return left, nil
+}
+
+// Warned gives the ruling that warns of an application being switched off, and whether
+// there is one: it is of this episode, and the policy is in force.
+func (s *Service) Warned(ctx context.Context, c Client) (Ruling, bool, error) {
+	if s.opts.Mode != ModeEnforce || c.Kind != Personal || c.Status != Active {
+		return Ruling{}, false, nil
+	}
+	last, err := s.opts.Store.Verdicts(ctx, c.ID, 0, 1)
+	if err != nil {
+		return Ruling{}, false, fmt.Errorf("find the last verdict on client %s: %w", c.ID, err)
+	}
+	if len(last) == 0 || last[0].Verdict == VerdictReactivation {
+		return Ruling{}, false, nil
+	}
+	counts, err := s.Standing(ctx, c.ID)
+	if err != nil {
+		return Ruling{}, false, err
+	}
+	return last[0], counts.Day > 0, nil
 }
 
 // OperatorContact is that of the Options.
@@ -287,6 +331,15 @@ func (s *Service) OperatorContact() string { return s.opts.OperatorContact }
 
 // Mode is what is done about wasteful tokens.
 func (s *Service) Mode() Mode { return s.opts.Mode }
+
+// SwitchesOffAt are the limits of a personal application that has none of its own; nil if
+// nothing is switched off for its tokens.
+func (s *Service) SwitchesOffAt() *Limits {
+	if s.opts.Mode != ModeEnforce {
+		return nil
+	}
+	return new(*s.opts.Limits)
+}
 
 // Hours and Days give what an application was issued in this hour and the 23 before
 // it, and on this day, by UTC, and the 29 before it: the oldest first, none left out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -78,6 +79,9 @@ func (s *Service) explain(way Way) *Explanation {
 	} else {
 		e.Advice = "The owner sees the reason on the page of the application. "
 	}
+	if by.Lever == LeverDrain {
+		e.Advice = "The access tokens that it has work until they expire. " + e.Advice
+	}
 	e.Advice += s.whoReactivates(way)
 	return e
 }
@@ -108,11 +112,26 @@ func (e *Explanation) sentence() string {
 	asked, inherited := "it", ""
 	if e.Inherited > 0 {
 		asked = "it and deleted applications of its owner"
-		inherited = fmt.Sprintf("%d of these were issued to applications that were deleted before this one was registered. ", e.Inherited)
+		inherited = fmt.Sprintf("%d of these %s issued to applications that were deleted before this one was registered. ", e.Inherited, were(e.Inherited))
 	}
-	return fmt.Sprintf("The application is switched off: %s asked for %d wasteful access tokens within one %s, from %s to %s, where %d are allowed. %s"+
+	return fmt.Sprintf("The application is switched off: %s asked for %d wasteful access %s within one %s, from %s to %s, where %d %s allowed. %s"+
 		"A token is wasteful while another one of the application and the person has more than 5 minutes left, even if the application has revoked it. %s",
-		asked, e.Used, e.Rule, e.First.UTC().Format(time.RFC3339), e.Last.UTC().Truncate(time.Second).Format(time.RFC3339), e.Allowed, inherited, e.Advice)
+		asked, e.Used, tokens(e.Used), e.Rule, e.First.UTC().Format(time.RFC3339), e.Last.UTC().Truncate(time.Second).Format(time.RFC3339), e.Allowed, are(e.Allowed), inherited, e.Advice)
+}
+
+// are, were and tokens agree with a number.
+
+func are(n int) string { return one(n, "is", "are") }
+
+func were(n int) string { return one(n, "was", "were") }
+
+func tokens(n int) string { return one(n, "token", "tokens") }
+
+func one(n int, singular, plural string) string {
+	if n == 1 {
+		return singular
+	}
+	return plural
 }
 
 // SwitchOff switches an application off, for good reason: 1 to 500 characters. Under
@@ -149,6 +168,66 @@ func (s *Service) Reactivate(ctx context.Context, clientID string, by Actor, key
 		return false, err
 	}
 	return s.reactivate(ctx, i)
+}
+
+// ReactivateHeld is Reactivate by an operator who is signed in, at an address, of what is
+// off by the ruling that they saw: anything else is a *FieldError of the client_id. It is
+// in the record of the owner and in that of the operator.
+func (s *Service) ReactivateHeld(ctx context.Context, operatorID int64, clientID string, ruling int64, reason string, from netip.Addr) error {
+	i, err := s.intervention(clientID, ByOperator, "operator on ruling "+strconv.FormatInt(ruling, 10), reason)
+	if err != nil {
+		return err
+	}
+	i.OperatorID = operatorID
+	if from.IsValid() {
+		i.Address = from.String()
+	}
+	way, err := s.WayBack(ctx, clientID)
+	if err != nil {
+		return err
+	}
+	gone := &FieldError{Field: "client_id", Problem: "names no application that is off by this ruling"}
+	if !way.Off || way.By.ID != ruling {
+		return gone
+	}
+	did, err := s.reactivate(ctx, i)
+	if err == nil && !did {
+		return gone
+	}
+	return err
+}
+
+// Held is an application that only an operator can reactivate.
+type Held struct {
+	Client
+	Owner User
+	By    Ruling // by which it is off
+}
+
+// HeldMax bounds the applications that are listed at once.
+const HeldMax = 20
+
+// Held lists the applications that are off and that their owners may not reactivate: those
+// switched off last first, by a Ruling with an ID below before (0: from the newest on).
+// These are HeldMax at the most; more says that there are others after them.
+func (s *Service) Held(ctx context.Context, before int64) (held []Held, more bool, err error) {
+	rulings, err := s.opts.Store.OperatorOnly(ctx, OperatorOnlyQuery{
+		OwnMax: OwnReactivations, After: s.now().Add(-OwnReactivationsWithin), Before: before, Limit: HeldMax + 1,
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("list what only an operator may reactivate: %w", err)
+	}
+	for _, by := range rulings[:min(len(rulings), HeldMax)] {
+		client, owner, err := s.Owner(ctx, by.ClientID)
+		switch {
+		case errors.Is(err, ErrNotFound): // it was deleted meanwhile
+			continue
+		case err != nil:
+			return nil, false, err
+		}
+		held = append(held, Held{client, owner, by})
+	}
+	return held, len(rulings) > HeldMax, nil
 }
 
 // ReactivateOwn is Reactivate for an application of the owner; any other is

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -22,6 +23,7 @@ type application struct {
 	Kind         oauth.Kind   `json:"kind"`
 	Status       oauth.Status `json:"status"`
 	OwnerID      int64        `json:"owner_id"`
+	Owner        string       `json:"owner,omitempty"` // e-mail address; in a list only
 	CreatedAt    time.Time    `json:"created_at"`
 	Commercial   *commercial  `json:"commercial,omitempty"`
 	Secrets      []secret     `json:"secrets,omitempty"` // in a list only; the newest first
@@ -180,6 +182,21 @@ func decisionCommand(p process, name, short string, to oauth.Status) *cobra.Comm
 	return c
 }
 
+// addresses are the e-mail addresses of all people, by their ID.
+func addresses(ctx context.Context, r *app.Record) (map[int64]string, error) {
+	all := make(map[int64]string)
+	err := pages(func(last *oauth.User) ([]oauth.User, error) {
+		if last == nil {
+			return r.OAuth.Users(ctx, 0, pageSize)
+		}
+		return r.OAuth.Users(ctx, last.ID, pageSize)
+	}, func(u oauth.User) error {
+		all[u.ID] = u.Email
+		return nil
+	})
+	return all, err
+}
+
 func appListCommand(p process) *cobra.Command {
 	var out printer
 	c := &cobra.Command{Use: "list", Short: "List applications", Args: cobra.NoArgs}
@@ -191,6 +208,10 @@ func appListCommand(p process) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		owners, err := addresses(c.Context(), r)
+		if err != nil {
+			return err
+		}
 		err = pages(func(last *oauth.Client) ([]oauth.Client, error) {
 			if last == nil {
 				return r.OAuth.Clients(c.Context(), "", pageSize)
@@ -198,6 +219,7 @@ func appListCommand(p process) *cobra.Command {
 			return r.OAuth.Clients(c.Context(), last.ID, pageSize)
 		}, func(client oauth.Client) error {
 			a := applicationOf(client)
+			a.Owner = owners[client.OwnerID]
 			a.Secrets = secretsOf(client)
 			if edit, waits := held[client.ID]; waits && a.Commercial != nil {
 				a.Commercial.Waiting = waitingOf(edit)
@@ -209,7 +231,7 @@ func appListCommand(p process) *cobra.Command {
 			return err
 		}
 		return list(&out, p.stdout, applications, "CLIENT_ID\tNAME\tKIND\tSTATUS\tEDITION\tOWNER\tSECRETS\tCREATED", func(a application) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.edition(), a.OwnerID, len(a.Secrets), a.CreatedAt.Format(time.RFC3339))
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", a.ClientID, a.Name, a.Kind, a.Status, a.edition(), a.Owner, len(a.Secrets), a.CreatedAt.Format(time.RFC3339))
 		})
 	})
 	return c

@@ -68,7 +68,16 @@ func TestBrowserWayBack(t *testing.T) {
 	require.Contains(t, c.text(t), "0 of 20 that are allowed")
 	c.look(t, "issuance-none")
 
-	require.Equal(t, 21, e.askUntilRefused(t, bridge), "one first token and twenty that were not needed")
+	for range 17 {
+		require.Equal(t, http.StatusOK, e.askToken(t, bridge))
+	}
+	c.open(t, page)
+	require.Contains(t, c.text(t), "This application is about to be switched off: it asked for 16 tokens within one hour that it did not need. 20 are allowed.")
+	c.look(t, "issuance-warned")
+	c.open(t, foxbridge+"/dev/apps")
+	require.Contains(t, c.text(t), "About to be switched off")
+	c.look(t, "apps-warned")
+	require.Equal(t, 4, e.askUntilRefused(t, bridge), "one first token and twenty that were not needed")
 	mails := func(n int) []notifytest.Letter {
 		t.Helper()
 		bridge.eventually(t, "mailed", func() bool { return len(box.Letters()) >= n })
@@ -76,7 +85,7 @@ func TestBrowserWayBack(t *testing.T) {
 		return box.Letters()
 	}
 	letters := mails(3)
-	for i, subject := range []string{"half of its limit is used up", "about to be switched off", "switched off"} {
+	for i, subject := range []string{"at least half of its limit is used up", "about to be switched off", "switched off"} {
 		require.Contains(t, letters[i].Subject, `Application "Script": `+subject)
 		require.Equal(t, e.username, letters[i].To)
 	}
@@ -90,7 +99,7 @@ func TestBrowserWayBack(t *testing.T) {
 	c.signIn(t, e)
 	require.Equal(t, link, c.at(t))
 	require.Contains(t, c.text(t), "This application asked for 21 tokens within one hour that it did not need. 20 are allowed. So it was switched off.")
-	require.Contains(t, c.text(t), "Last 24 hours: 21 tokens, 20 of them not needed")
+	require.Contains(t, c.text(t), "Last 24 hours: 21 tokens, 20 not needed")
 	require.Positive(t, ask(t, c, chromedp.Evaluate[int]("document.querySelectorAll('#hours rect.wasteful').length")))
 	c.look(t, "issuance-off")
 	c.do(t, chromedp.Evaluate[chromedp.Void]("document.querySelectorAll('details').forEach(d => d.open = true)"))
@@ -114,10 +123,10 @@ func TestBrowserWayBack(t *testing.T) {
 	e.askUntilRefused(t, bridge)
 	mails(6)
 	c.open(t, page)
-	require.Contains(t, c.text(t), "You can reactivate it yourself, for the last time in 30 days.")
+	require.Contains(t, c.text(t), "You can reactivate it yourself, for the last time within 30 days.")
 	c.press(t, button)
 	e.askUntilRefused(t, bridge)
-	require.Contains(t, mails(9)[8].Text, "Only an operator can reactivate it.")
+	require.Contains(t, mails(9)[8].Text, "so now only an operator can")
 	c.open(t, page)
 	require.Contains(t, c.text(t), "so now the operator of this service decides")
 	c.look(t, "issuance-operator-decides")
@@ -135,8 +144,18 @@ func TestBrowserWayBack(t *testing.T) {
 	_, metrics := get(t, "http://"+bridge.Operator+"/metrics")
 	require.Contains(t, metrics, `foxbridge_notices_total{channel="mail",result="told"} 9`)
 
-	// The operator lets it in again.
-	e.run(t, nil, "app", "reactivate", e.app.ClientID)
+	c.open(t, foxbridge+"/connected")
+	require.Contains(t, c.text(t), "It is switched off. When it is on again:")
+	c.look(t, "connected-off")
+
+	// The operator lets it in again, who is the same person here.
+	e.run(t, nil, "user", "operator", e.username)
+	c.open(t, foxbridge+"/operator/apps")
+	require.Contains(t, c.text(t), "The owner has reactivated it twice in 30 days.")
+	c.look(t, "operator-held")
+	c.do(t, chromedp.SendKeys(chromedp.CSS("form[action='/operator/apps/reactivate'] input[name=reason]"), "The script keeps its token now."))
+	c.press(t, "form[action='/operator/apps/reactivate'] button")
+	require.Contains(t, c.text(t), "The application can be used again.")
 	require.Equal(t, http.StatusOK, e.askToken(t, bridge))
 	c.open(t, page)
 	require.Contains(t, c.text(t), "Reactivated by an operator.")

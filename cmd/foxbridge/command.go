@@ -13,6 +13,7 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // process is what a run of the program gets from the system.
@@ -148,9 +149,17 @@ func onRecord(p process, inspect bool, do func(c *cobra.Command, args []string, 
 				return err
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
-			return do(c, args, r)
+			return withHint(do(c, args, r))
 		})(c, args)
 	}
+}
+
+// withHint says beside a client_id that is wrong where the right ones are.
+func withHint(err error) error {
+	if wrong, is := errors.AsType[*oauth.FieldError](err); is && wrong.Field == "client_id" {
+		return fmt.Errorf("%w; foxbridge app list tells them", err)
+	}
+	return err
 }
 
 // recordFlags defines the flags that tell where the record is.

@@ -127,7 +127,7 @@ func TestCommercialPageTellsTheTruth(t *testing.T) {
 func TestSwitchingOffPageTellsTheTruth(t *testing.T) {
 	t.Parallel()
 	answers := shell(t, t.TempDir(), strings.Join(blocks(t, "docs/switching-off.md", "sh"), "\n"))
-	require.Regexp(t, `(?s)hour +20\nday +100\nown +false.*hour +40\nday +200\nown +true.*own +false`, answers)
+	require.Regexp(t, `(?s)of its own +none: .*\(20 and 100.*of its own +40 in an hour, 200 in a day.*of its own +none: `, answers)
 	require.Regexp(t, `switch_off +operator +It floods the gate with commands\.`, answers)
 	require.Regexp(t, `(?s)disabled +true.*disabled +false`, answers)
 }

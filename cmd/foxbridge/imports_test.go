@@ -25,7 +25,7 @@ func arrows() map[string][]string {
 		"cmd/foxbridge/internal/notify":            nil,
 		"cmd/foxbridge/internal/notify/notifytest": nil,
 		"cmd/foxbridge/internal/bench":             {"internal/groupcommit"},
-		"cmd/foxbridge/internal/apidoc":            {"devices", "devices/devicehttp", "oauth", "internal/web"},
+		"cmd/foxbridge/internal/apidoc":            {"devices", "devices/devicehttp", "oauth", "oauth/oauthhttp", "internal/web"},
 		"cmd/demo-app":                             {"cmd/demo-app/demoapp"},
 		"cmd/demo-app/demoapp":                     nil,
 		"cmd/foxbridge/internal/policy":            {"oauth"},

@@ -186,7 +186,7 @@ func TestRehearsalPrintsWhoWouldBeOff(t *testing.T) {
 	code, stdout, stderr := rehearseOn(t, record, "--policy", file)
 	require.Equal(t, exitOK, code, stderr)
 	require.Regexp(t, `(?m)^`+someClient+` +Alarm script +\S+ \S+Z +hour +21 +20 +22 +21$`, stdout)
-	require.Contains(t, stdout, ": 1 applications, 22 tokens, 21 of them wasteful.\nSwitched off: 1. Warned: 0. Noticed: 0.\n")
+	require.Contains(t, stdout, ": 1 application, 22 tokens, 21 of them wasteful.\nApplications by the worst that befell them: 1 switched off, 0 warned, 0 noticed.\n")
 
 	generous := writePolicy(t, "overrides:\n  "+someClient+": {hour: 21, day: 0}\n")
 	code, stdout, _ = rehearseOn(t, record, "--policy", generous, "--since", "2h", "--json")

@@ -251,7 +251,7 @@ func printRehearsal(out *printer, w io.Writer, r rehearsal) error {
 			}
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "Since %s: %d applications, %d tokens, %d of them wasteful.\n", r.Since.Format(time.RFC3339), r.Clients, r.Tokens, r.Wasteful)
-		fmt.Fprintf(w, "Switched off: %d. Warned: %d. Noticed: %d.\n", r.Worst.SwitchOff, r.Worst.Warning, r.Worst.Notice)
+		fmt.Fprintf(w, "Since %s: %s, %s, %d of them wasteful.\n", r.Since.Format(time.RFC3339), counted(r.Clients, "application"), counted(r.Tokens, "token"), r.Wasteful)
+		fmt.Fprintf(w, "Applications by the worst that befell them: %d switched off, %d warned, %d noticed.\n", r.Worst.SwitchOff, r.Worst.Warning, r.Worst.Notice)
 	})
 }

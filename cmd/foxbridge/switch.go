@@ -10,6 +10,7 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
+	"github.com/foxbridge/foxbridge/internal/web"
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
@@ -50,9 +51,23 @@ func switchCommand(p process, use, short string, to oauth.Status, do func(c *cob
 			ClientID string       `json:"client_id"`
 			Status   oauth.Status `json:"status"`
 			Changed  bool         `json:"changed"`
-		}{args[0], to, changed}
+			Lever    oauth.Lever  `json:"lever,omitempty"` // by which it is off
+		}{ClientID: args[0], Status: to, Changed: changed}
+		if to == oauth.Off {
+			way, err := r.OAuth.WayBack(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			done.Lever = way.By.Lever
+		}
 		return out.print(p.stdout, done, func(w io.Writer) {
 			fmt.Fprintf(w, "client_id\t%s\nstatus\t%s\nchanged\t%t\n", done.ClientID, done.Status, done.Changed)
+			switch done.Lever {
+			case oauth.LeverOff:
+				fmt.Fprintln(w, "lever\toff: its live tokens are refused")
+			case oauth.LeverDrain:
+				fmt.Fprintln(w, "lever\tdrain: its live access tokens work until they expire")
+			}
 		})
 	})
 	return c
@@ -63,7 +78,7 @@ type limits struct {
 	ClientID string `json:"client_id"`
 	Hour     int    `json:"hour"` // wasteful tokens in a rolling hour; 0: no limit
 	Day      int    `json:"day"`
-	Own      bool   `json:"own"` // given to this application; else those of every personal one
+	Own      bool   `json:"own"` // given to this application; else what this command finds in the settings, which are the bridge's own
 }
 
 func appLimitsCommand(p process) *cobra.Command {
@@ -82,11 +97,15 @@ func appLimitsCommand(p process) *cobra.Command {
 	config.AddFlags(f, "issuance-hour", "issuance-day")
 	recordFlags(f)
 	out.flag(f)
-	c.MarkFlagsRequiredTogether("hour", "day")
-	c.MarkFlagsMutuallyExclusive("default", "hour")
-	c.MarkFlagsMutuallyExclusive("default", "day")
 	work := func(c *cobra.Command, args []string, r *app.Record) error {
-		var err error
+		client, err := r.OAuth.ClientByID(c.Context(), args[0])
+		switch {
+		case err == nil && client.Kind != oauth.Personal:
+			return &oauth.FieldError{Field: "client_id", Problem: "names a commercial application, which has no such limits: it is never switched off for its tokens"}
+		case err != nil && !errors.Is(err, oauth.ErrNotFound):
+			return err
+		}
+		err = nil
 		switch {
 		case standard:
 			err = r.OAuth.SetLimits(c.Context(), args[0], nil)
@@ -102,12 +121,23 @@ func appLimitsCommand(p process) *cobra.Command {
 		}
 		l := limits{args[0], now.Hour, now.Day, own}
 		return out.print(p.stdout, l, func(w io.Writer) {
-			fmt.Fprintf(w, "client_id\t%s\nhour\t%d\nday\t%d\nown\t%t\n", l.ClientID, l.Hour, l.Day, l.Own)
+			fmt.Fprintf(w, "client_id\t%s\n", l.ClientID)
+			if !l.Own {
+				fmt.Fprintf(w, "of its own\tnone: issuance-hour and issuance-day of the bridge hold (%d and %d, unless it is run with others)\n", l.Hour, l.Day)
+				return
+			}
+			fmt.Fprintf(w, "of its own\t%d in an hour, %d in a day (0: no limit)\n", l.Hour, l.Day)
 		})
 	}
 	set, tell := administer(p, work), inspect(p, work)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if standard || c.Flags().Changed("hour") {
+		hour, day := c.Flags().Changed("hour"), c.Flags().Changed("day")
+		switch {
+		case hour != day:
+			return errors.New("--hour and --day are given together; 0 stands for no limit")
+		case standard && hour:
+			return errors.New("--default is given alone, without --hour and --day")
+		case standard || hour:
 			return set(c, args)
 		}
 		return tell(c, args)
@@ -156,7 +186,15 @@ func (r ruling) evidence() string {
 	if r.Inherited > 0 {
 		inherited = fmt.Sprintf(", %d of them by deleted applications of the owner", r.Inherited)
 	}
-	return fmt.Sprintf("%d wasteful tokens of %d in the %s from %s%s (%s)", r.Count, r.Allowed, r.Rule, r.First.Format(time.RFC3339), inherited, r.Grant)
+	return fmt.Sprintf("%s of %d in the %s from %s%s (%s)", counted(r.Count, "wasteful token"), r.Allowed, r.Rule, r.First.Format(time.RFC3339), inherited, r.Grant)
+}
+
+// counted is a number of things in words.
+func counted(n int, noun string) string {
+	if web.English.Singular(int64(n)) {
+		return fmt.Sprintf("%d %s", n, noun)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // historyMax bounds what one command prints.
@@ -187,6 +225,15 @@ func appHistoryCommand(p process) *cobra.Command {
 				break
 			}
 			before = page[len(page)-1].ID
+		}
+		if len(rulings) == 0 {
+			_, err := r.OAuth.ClientByID(c.Context(), args[0])
+			if errors.Is(err, oauth.ErrNotFound) {
+				return &oauth.FieldError{Field: "client_id", Problem: "names no application", Err: err}
+			}
+			if err != nil {
+				return err
+			}
 		}
 		return list(&out, p.stdout, rulings, "AT\tVERDICT\tBY\tEVIDENCE", func(r ruling) string {
 			return fmt.Sprintf("%s\t%s\t%s\t%s", r.At.Format(time.RFC3339), r.Verdict, r.By, r.evidence())

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -77,23 +78,26 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 		type changed struct {
 			Status  string `json:"status"`
 			Changed bool   `json:"changed"`
+			Lever   string `json:"lever"`
 		}
 		var did changed
+		did = changed{}
 		e.run(t, &did, "app", "reactivate", e.app.ClientID)
-		require.Equal(t, changed{"active", true}, did)
+		require.Equal(t, changed{"active", true, ""}, did)
 		e.run(t, &did, "app", "reactivate", e.app.ClientID)
-		require.Equal(t, changed{"active", false}, did)
+		require.Equal(t, changed{"active", false, ""}, did)
 		status, _ = authorized(t, bridge, "GET", "/v2/client/site/items", token)
 		require.Equal(t, http.StatusOK, status)
 		e.token(t, bridge)
 
 		e.run(t, &did, "app", "deactivate", e.app.ClientID, "--reason", "it was asked for", "--issuance-lever", "drain")
-		require.Equal(t, changed{"off", true}, did)
+		require.Equal(t, changed{"off", true, "drain"}, did)
 		e.run(t, &did, "app", "deactivate", e.app.ClientID, "--reason", "it was asked for", "--issuance-lever", "drain")
-		require.Equal(t, changed{"off", false}, did)
+		require.Equal(t, changed{"off", false, "drain"}, did)
 		status, body = e.ask(t, bridge)
 		require.Equal(t, http.StatusBadRequest, status)
 		require.Contains(t, body, `"reason":"it was asked for"`)
+		require.Contains(t, body, "The access tokens that it has work until they expire.")
 		status, _ = authorized(t, bridge, "GET", "/v2/client/site/items", token)
 		require.Equal(t, http.StatusOK, status, "live tokens run out")
 		e.run(t, &did, "app", "reactivate", e.app.ClientID, "--reason", "it was a mistake")
@@ -107,7 +111,32 @@ func TestAnApplicationIsSwitchedOffAndReactivated(t *testing.T) {
 		e.run(t, &l, "app", "limits", e.app.ClientID, "--default")
 		require.False(t, l.Own)
 
-		code, stdout, stderr := execute(t, "", append([]string{"app", "history", e.app.ClientID, "--last", "1"}, record...)...)
+		commercial := e.commercialApp(t)
+		for _, refused := range []struct {
+			args []string
+			says string
+		}{
+			{[]string{"limits", e.app.ClientID, "--hour", "1"}, "--hour and --day are given together; 0 stands for no limit"},
+			{[]string{"limits", e.app.ClientID, "--hour", "1", "--day", "1", "--default"}, "--default is given alone"},
+			{[]string{"limits", commercial.ClientID}, "names a commercial application, which has no such limits"},
+			{[]string{"limits", strings.Repeat("0", 32)}, "client_id names no application; foxbridge app list tells them"},
+			{[]string{"history", strings.Repeat("0", 32)}, "client_id names no application; foxbridge app list tells them"},
+			{[]string{"history", "nonesuch"}, "client_id is malformed; foxbridge app list tells them"},
+		} {
+			code, _, stderr := execute(t, "", append(append([]string{"app"}, refused.args...), record...)...)
+			require.NotEqual(t, exitOK, code, refused.args)
+			require.Contains(t, stderr, refused.says, refused.args)
+		}
+		code, stdout, stderr := execute(t, "", append([]string{"app", "limits", e.app.ClientID}, record...)...)
+		require.Equal(t, exitOK, code, stderr)
+		require.Regexp(t, `of its own +none: issuance-hour and issuance-day of the bridge hold \(20 and 100`, stdout)
+		code, stdout, stderr = execute(t, "", append([]string{"app", "history", commercial.ClientID}, record...)...)
+		require.Equal(t, exitOK, code, stderr)
+		require.Regexp(t, `^AT +VERDICT +BY +EVIDENCE\n$`, stdout, "there is nothing yet")
+		_, stdout, _ = execute(t, "", append([]string{"app", "list"}, record...)...)
+		require.Regexp(t, e.app.ClientID+`.* `+regexp.QuoteMeta(e.username)+` `, stdout)
+
+		code, stdout, stderr = execute(t, "", append([]string{"app", "history", e.app.ClientID, "--last", "1"}, record...)...)
 		require.Equal(t, exitOK, code, stderr)
 		require.Regexp(t, `^AT +VERDICT +BY +EVIDENCE\n\S+ +reactivation +operator +it was a mistake\n$`, stdout)
 	})

@@ -56,6 +56,15 @@ func (c *catalogue) datetimeElement(lang Language, t time.Time) template.HTML {
 	return timeElement(t.UTC().Format(time.RFC3339), " data-local", date(lang, t)+t.Format(", 15:04 MST"))
 }
 
+// utcElement is a time element that shows t in UTC to every reader.
+func (c *catalogue) utcElement(lang Language, t time.Time) template.HTML {
+	if t.IsZero() {
+		return c.never(lang)
+	}
+	t = t.UTC()
+	return timeElement(t.Format(time.RFC3339), "", date(lang, t)+t.Format(", 15:04 MST"))
+}
+
 func (c *catalogue) never(lang Language) template.HTML {
 	return template.HTML(template.HTMLEscapeString(c.fixed(lang, "web.never"))) // #nosec G203 -- escaped
 }

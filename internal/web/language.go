@@ -27,6 +27,9 @@ func (l Language) name() string {
 	return "English"
 }
 
+// Singular reports whether the language speaks of so many things as it does of one.
+func (l Language) Singular(n int64) bool { return n == 1 || n == 0 && l == French }
+
 type languageChoice struct {
 	Language Language
 	Name     string

@@ -181,7 +181,7 @@ func (c *catalogue) translate(lang Language, key string, args []any) (string, er
 		if !ok {
 			return "", fmt.Errorf("message %q: the first argument is not a whole number but %T", key, args[0])
 		}
-		if n == 1 || n == 0 && lang == French {
+		if lang.Singular(n) {
 			chosen = *m.one
 		}
 	}

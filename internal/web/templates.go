@@ -31,6 +31,7 @@ func (p *Pages) functions(lang Language) template.FuncMap {
 		"date":     func(t time.Time) template.HTML { return p.text.dateElement(lang, t) },
 		"daymonth": func(t time.Time) string { return dayMonth(lang, t) },
 		"datetime": func(t time.Time) template.HTML { return p.text.datetimeElement(lang, t) },
+		"utc":      func(t time.Time) template.HTML { return p.text.utcElement(lang, t) },
 		"current":  current,
 		"lineID":   func(id string, i int) string { return id + "-" + strconv.Itoa(i) },
 	}

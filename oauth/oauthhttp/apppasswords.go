@@ -49,6 +49,7 @@ func (p *Pages) appPasswordsSection(w http.ResponseWriter, r *http.Request, v vi
 type appPasswordView struct {
 	appView
 	Password, Curl string
+	Keep           *keepView
 }
 
 func (p *Pages) addAppPassword(w http.ResponseWriter, r *http.Request, v visitor) error {
@@ -82,7 +83,7 @@ func (p *Pages) addAppPassword(w http.ResponseWriter, r *http.Request, v visitor
 	}
 	p.log.InfoContext(r.Context(), "app password added", "client_id", c.ID, "user_id", v.user.ID)
 	p.web.Render(w, r, http.StatusOK, "apppassword", appPasswordView{
-		appView: newAppView(c), Password: password,
+		appView: newAppView(c), Password: password, Keep: p.keep(r, c),
 		Curl: "curl -u " + c.ID + ":YOUR_CLIENT_SECRET " + p.base(r) + pathToken + " -d grant_type=password" +
 			" --data-urlencode " + quoted("username="+v.user.Email) + " -d password=" + password,
 	}, web.ReturnTo(pathApps+"/"+c.ID))

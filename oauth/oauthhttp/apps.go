@@ -64,6 +64,7 @@ type appView struct {
 	oauth.Client
 	KindKey, StatusKey string
 	StatusClass        string
+	WarnedKey          string // message: it is on the way to be switched off; empty: it is not
 	Picture            string // path; may be empty
 }
 
@@ -98,7 +99,15 @@ func (p *Pages) apps(w http.ResponseWriter, r *http.Request, v visitor) error {
 	}
 	views := make([]appView, 0, len(clients))
 	for _, c := range clients {
-		views = append(views, newAppView(c))
+		view := newAppView(c)
+		warned, is, err := p.service.Warned(r.Context(), c)
+		if err != nil {
+			return err
+		}
+		if is {
+			view.WarnedKey = "apps.status." + warningOf(warned)
+		}
+		views = append(views, view)
 	}
 	p.web.Render(w, r, http.StatusOK, "apps", views)
 	return nil
@@ -236,10 +245,11 @@ type secretView struct {
 	Device, DeviceToken string
 
 	AppPassword bool // the token needs one, and not the account's own password
+	Keep        *keepView
 }
 
 func (p *Pages) renderSecret(w http.ResponseWriter, r *http.Request, v visitor, c oauth.Client, secret string) {
-	view := secretView{appView: newAppView(c), Secret: secret}
+	view := secretView{appView: newAppView(c), Secret: secret, Keep: p.keep(r, c)}
 	if c.Kind == oauth.Personal {
 		as := "curl -u " + c.ID + ":" + secret + " " + p.base(r)
 		view.Device = as + pathAuthorizeDevice + " -X POST"
@@ -276,11 +286,16 @@ type appPage struct {
 type appForms struct{ token, appPassword, secret *web.Form }
 
 // own finds the application that the path names, if it is the person's own. Any other
-// is answered as one that does not exist.
+// is answered as one that does not exist. Who comes by the link of a mail, which may be
+// that of another account, is told what to do.
 func (p *Pages) own(w http.ResponseWriter, r *http.Request, v visitor) (c oauth.Client, answered bool, err error) {
 	c, err = p.service.Application(r.Context(), v.user.ID, mux.Vars(r)["client_id"])
 	if errors.Is(err, oauth.ErrNotFound) {
-		p.web.Error(w, r, http.StatusNotFound, "")
+		key := ""
+		if r.URL.Query().Has(fieldLink) {
+			key = "issuance.link.foreign"
+		}
+		p.web.Error(w, r, http.StatusNotFound, key)
 		return c, true, nil
 	}
 	return c, false, err
@@ -401,6 +416,7 @@ type tokenView struct {
 	oauth.Tokens
 	Minutes       int
 	Call, Refresh string // curl lines
+	Keep          *keepView
 }
 
 // getToken gives a personal application's owner, who enters the password again, a
@@ -429,7 +445,7 @@ func (p *Pages) getToken(w http.ResponseWriter, r *http.Request, v visitor) erro
 	}
 	p.log.InfoContext(r.Context(), "token given on the page", "client_id", c.ID, "user_id", v.user.ID)
 	p.web.Render(w, r, http.StatusOK, "tokens", tokenView{
-		appView: newAppView(c), Tokens: tokens, Minutes: minutes(tokens.ExpiresIn),
+		appView: newAppView(c), Tokens: tokens, Minutes: minutes(tokens.ExpiresIn), Keep: p.keep(r, c),
 		Call:    "curl -H 'Authorization: Bearer " + tokens.AccessToken + "' " + p.base(r) + "/v2/client/site/items",
 		Refresh: "curl -u " + c.ID + ":YOUR_CLIENT_SECRET " + p.base(r) + pathToken + " -d 'grant_type=refresh_token&refresh_token=" + tokens.RefreshToken + "'",
 	}, web.ReturnTo(pathApps+"/"+c.ID))

@@ -65,9 +65,13 @@ func TestConnectedApplicationsAndWhatEachMayDo(t *testing.T) {
 		"Voice app.example It may See whether the alarm is on Switch sockets on and off Where In all your homes Since 1 March 2026, 12:00 UTC Disconnect Voice",
 	}, v.cards())
 
+	_, err := s.service.SwitchOff(t.Context(), voice.ID, oauth.ByAlert, "", "too busy")
+	require.NoError(t, err)
+	require.Contains(t, b.get("/connected").cards()[2], "Voice Switched off app.example It may It is switched off. When it is on again: See whether the alarm is on")
+
 	s.moveIn(s.alice, oauthhttp.Site{ID: 7, Label: "Lyon"})
 	b.lang = "fr"
-	require.Contains(t, b.get("/connected").cards()[1], "Elle pourra Ouvrir et fermer les volets Où Dans aucun de vos logements actuels Depuis 1er mars 2026")
+	require.Contains(t, b.get("/connected").cards()[1], "Elle peut Ouvrir et fermer les volets Où Dans aucun de vos logements actuels Depuis 1er mars 2026")
 	require.Empty(t, s.bobAtHome(t).get("/connected").cards())
 }
 

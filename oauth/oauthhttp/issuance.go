@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/foxbridge/foxbridge/oauth"
 )
@@ -24,10 +25,11 @@ type issuanceView struct {
 	Days       chart
 	Standing   []standing // how it stands; empty if it is not judged
 	Off        *offView   // nil: it is not off
+	Warned     *told      // nil: it is not on the way to be
 	Link       string     // that the page was reached by, and that is good
 	LinkNotice string     // message: what is wrong with that link; empty: nothing
 	Token      string     // of the form that reactivates
-	Episodes   []episode  // the newest first
+	Episodes   []told     // the newest first
 	ClientID   string
 	Older      string // path of the page with the episodes before; empty if these are the last
 	Later      bool   // there are newer ones
@@ -39,14 +41,31 @@ type standing struct {
 	Used, Allowed int
 }
 
+// told is a ruling in a sentence; the partial "ruling" shows it.
+type told struct {
+	oauth.Ruling
+	Key       string // message
+	TokensKey string // message, of how many tokens there were; empty: the sentence counts none
+}
+
+func newTold(prefix string, r oauth.Ruling) told {
+	t := told{Ruling: r, Key: prefix + "." + string(r.Actor)}
+	if r.Rule != "" {
+		t.TokensKey = "issuance.tokens." + string(r.Rule)
+	}
+	return t
+}
+
+// Counted reports whether tokens were counted: the policy ruled.
+func (t told) Counted() bool { return t.TokensKey != "" }
+
 // offView says why an application is off, and what to do.
 type offView struct {
-	oauth.Ruling
-	Key      string // message: what happened
-	Counted  bool   // it takes how many there were, and how many are allowed
+	told
 	Draining bool
-	Left     int  // reactivations that the owner may make
-	Operator bool // an operator has switched it off
+	Left     int       // reactivations that the owner may make
+	Again    time.Time // when there will be one, if none is left; zero: never
+	Operator bool      // an operator has switched it off
 	Contact  string
 }
 
@@ -58,13 +77,6 @@ func (v *offView) ContactHref() string {
 	return "mailto:" + v.Contact
 }
 
-// episode is a ruling in a sentence.
-type episode struct {
-	oauth.Ruling
-	Key     string // message
-	Counted bool   // it takes how many there were, and how many are allowed
-}
-
 // episodesMax is how many rulings the page lists at once.
 const episodesMax = 20
 
@@ -72,19 +84,19 @@ const episodesMax = 20
 func issuanceKeys() []string {
 	keys := []string{
 		"issuance.reactivated", "issuance.hours", "issuance.days", "issuance.standing.hour", "issuance.standing.day",
-		"issuance.link.used", "issuance.link.expired", "issuance.link.unknown",
+		"issuance.link.used", "issuance.link.expired", "issuance.link.unknown", "issuance.link.foreign",
 	}
-	for _, by := range []oauth.Actor{oauth.ByAlert, oauth.ByOperator} {
+	for _, by := range []oauth.Actor{oauth.ByPolicy, oauth.ByAlert, oauth.ByOperator} {
 		keys = append(keys, "issuance.off."+string(by), "issuance.episode.switch_off."+string(by))
 	}
 	for _, by := range []oauth.Actor{oauth.ByAlert, oauth.ByOperator, oauth.ByOwner} {
 		keys = append(keys, "issuance.episode.reactivation."+string(by))
 	}
 	for _, rule := range []oauth.Rule{oauth.RuleHour, oauth.RuleDay} {
-		keys = append(keys, "issuance.off."+string(rule))
-		for _, v := range []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff} {
-			keys = append(keys, "issuance.episode."+string(v)+"."+string(rule))
-		}
+		keys = append(keys, "issuance.tokens."+string(rule))
+	}
+	for _, v := range []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictWarning} {
+		keys = append(keys, "issuance.episode."+string(v)+"."+string(oauth.ByPolicy), "issuance.warned."+string(v), "apps.status."+string(v))
 	}
 	return keys
 }
@@ -107,6 +119,15 @@ func (p *Pages) issuance(w http.ResponseWriter, r *http.Request, c oauth.Client)
 		v.Off = newOffView(way)
 		v.Off.Contact = p.service.OperatorContact()
 		v.Token = p.web.FormToken(w, r, formReactivate)
+	}
+	warned, is, err := p.service.Warned(r.Context(), c)
+	if err != nil {
+		return nil, err
+	}
+	if is {
+		t := newTold("issuance.warned", warned)
+		t.Key = "issuance.warned." + warningOf(warned)
+		v.Warned = &t
 	}
 	if err := p.readLink(r, c, v); err != nil {
 		return nil, err
@@ -177,24 +198,26 @@ func slotsOf(all []oauth.Issuances) []slot {
 	return slots
 }
 
+// warningOf is how serious a ruling is that warns: what the policy found while it was only
+// a shadow is as near to a switching off as can be.
+func warningOf(r oauth.Ruling) string {
+	if r.Verdict == oauth.VerdictNotice {
+		return string(oauth.VerdictNotice)
+	}
+	return string(oauth.VerdictWarning)
+}
+
 func newOffView(way oauth.Way) *offView {
-	v := &offView{
-		Ruling: way.By, Key: "issuance.off." + string(way.By.Actor), Left: way.Left,
+	return &offView{
+		told: newTold("issuance.off", way.By), Left: way.Left, Again: way.Again,
 		Draining: way.By.Lever == oauth.LeverDrain, Operator: way.By.Actor == oauth.ByOperator,
 	}
-	if way.By.Rule != "" {
-		v.Key, v.Counted = "issuance.off."+string(way.By.Rule), true
-	}
-	return v
 }
 
 // newEpisode tells what was ruled. While no policy is in force, its warnings are not
 // shown: nothing would come of them.
-func newEpisode(r oauth.Ruling, mode oauth.Mode) (e episode, shown bool) {
-	e = episode{Ruling: r, Key: "issuance.episode." + string(r.Verdict) + "." + string(r.Actor)}
-	if r.Rule != "" {
-		e.Key, e.Counted = "issuance.episode."+string(r.Verdict)+"."+string(r.Rule), true
-	}
+func newEpisode(r oauth.Ruling, mode oauth.Mode) (e told, shown bool) {
+	e = newTold("issuance.episode."+string(r.Verdict), r)
 	switch r.Verdict {
 	case oauth.VerdictNotice, oauth.VerdictWarning:
 		return e, mode == oauth.ModeEnforce
@@ -253,4 +276,24 @@ func (p *Pages) reactivate(w http.ResponseWriter, r *http.Request, v visitor) er
 	p.log.InfoContext(r.Context(), "reactivation asked for on the page", "client_id", c.ID, "user_id", v.user.ID, "done", did, "link", string(state))
 	p.web.Redirect(w, page)
 	return nil
+}
+
+// keepView are the limits that a page names which shows how a token is got.
+type keepView struct{ Hour, Day int } // 0: none
+
+// keep is what the owner of an application is told of keeping a token; nil: nothing. The
+// pages show secrets once, so limits that are not found keep none of them from being shown.
+func (p *Pages) keep(r *http.Request, c oauth.Client) *keepView {
+	if c.Kind != oauth.Personal {
+		return nil
+	}
+	if p.service.Mode() != oauth.ModeEnforce {
+		return &keepView{}
+	}
+	limits, _, err := p.service.LimitsOf(r.Context(), c.ID)
+	if err != nil {
+		p.log.ErrorContext(r.Context(), "limits not shown", "client_id", c.ID, "err", err)
+		return &keepView{}
+	}
+	return &keepView{limits.Hour, limits.Day}
 }

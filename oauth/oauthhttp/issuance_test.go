@@ -64,7 +64,7 @@ func TestTheOwnerSeesWhatWasIssued(t *testing.T) {
 	s := wasting(t)
 	b := s.aliceAtHome(t)
 	v := b.get(s.page())
-	require.Contains(t, v.text(), "Last 24 hours: 0 tokens, 0 of them not needed")
+	require.Contains(t, v.text(), "Last 24 hours: 0 tokens, 0 not needed")
 	require.Contains(t, v.text(), "Not needed in the last hour 0 of 4 that are allowed")
 	require.Contains(t, v.text(), "No token was issued in this time.")
 	require.Empty(t, v.all("section", "id", "episodes"))
@@ -73,20 +73,163 @@ func TestTheOwnerSeesWhatWasIssued(t *testing.T) {
 	s.Advance(25 * time.Hour)
 	s.asks(3)
 	v = b.get(s.page())
-	require.Contains(t, v.text(), "Last 24 hours: 3 tokens, 2 of them not needed")
-	require.Contains(t, v.text(), "Last 30 days: 5 tokens, 3 of them not needed")
+	require.Contains(t, v.text(), "Last 24 hours: 3 tokens, 2 not needed")
+	require.Contains(t, v.text(), "Last 30 days: 5 tokens, 3 not needed")
 	require.Contains(t, v.text(), "Not needed in the last hour 2 of 4 that are allowed Not needed in the last day 2 of 10 that are allowed")
 	require.Len(t, v.all("line", "class", "limit"), 2, "the limit is drawn in both")
-	require.Contains(t, v.text(), "Half of the limit was used up: 2 tokens within one hour that were not needed, of 4 that are allowed.")
+	require.Contains(t, v.text(), "At least half of the limit was used up: 2 tokens within one hour that it did not need. 4 are allowed.")
 	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
 
 	b.lang = "fr"
 	v = b.get(s.page())
-	require.Contains(t, v.text(), "La moitié de la limite était atteinte : 2 jetons inutiles en une heure, sur 4 autorisés.")
+	require.Contains(t, v.text(), "Au moins la moitié de la limite était atteinte : 2 jetons inutiles en une heure. 4 sont autorisés.")
 	require.Contains(t, v.text(), " 27 févr. ", "a day under the chart, by the reader's language")
 	b.lang = "en"
 	require.Contains(t, b.get(s.page()).text(), " 27 Feb ")
 	require.Equal(t, http.StatusNotFound, s.bobAtHome(t).get(s.page()).status)
+}
+
+// Before it comes to a switching off, the owner is told where they would look for it.
+func TestTheOwnerIsWarnedOnThePages(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	b := s.aliceAtHome(t)
+	warned := func(page, list string) {
+		t.Helper()
+		v := b.get(s.page())
+		require.Equal(t, page != "", len(v.all("section", "id", "warned")) == 1)
+		require.Equal(t, page != "", strings.Contains(v.text(), "Have your program keep its token"))
+		require.Contains(t, v.text(), page)
+		v = b.get("/dev/apps")
+		require.Equal(t, list != "", len(v.all("span", "class", "tag warning")) == 1)
+		require.Contains(t, v.text(), list)
+	}
+	s.asks(2)
+	warned("", "")
+	s.asks(1)
+	warned("This application asked for 2 tokens within one hour that it did not need. 4 are allowed. If it asks for more, it is switched off.", "Gets tokens it does not need")
+	s.asks(2)
+	warned("This application is about to be switched off: it asked for 4 tokens within one hour that it did not need. 4 are allowed.", "About to be switched off")
+	s.Advance(2 * time.Hour)
+	b = s.aliceAtHome(t)
+	warned("This application is about to be switched off", "About to be switched off") // the episode lasts
+	s.Advance(24 * time.Hour)
+	b = s.aliceAtHome(t)
+	warned("", "")
+	s.asks(7)
+	v := b.get(s.page())
+	require.Empty(t, v.all("section", "id", "warned"), "it is off")
+	b.reactivates(s.page())
+	warned("", "")
+}
+
+// Whoever is shown how to get tokens is told how many are too many.
+func TestThePagesWithCommandsTellToKeepTheToken(t *testing.T) {
+	t.Parallel()
+	for limits, want := range map[oauth.Limits]string{
+		{Hour: 20, Day: 100}: "More than 20 tokens in an hour that it does not need switch the application off. So do more than 100 in a day.",
+		{Hour: 1, Day: 1}:    "More than 1 token in an hour that it does not need switches the application off. So does more than 1 in a day.",
+		{Day: 7}:             "More than 7 tokens in a day that it does not need switch the application off.",
+		{}:                   "Then renew it with the refresh token.",
+	} {
+		s := newServer(t, nil)
+		service, err := oauth.New(oauth.Options{Store: s.store, Passwords: s.passwords, Now: s.Now, Issuer: issuer, Scopes: scopes(), Limits: &limits})
+		require.NoError(t, err)
+		s.service = service
+		b := newSiteOn(t, s, func(o *oauthhttp.PagesOptions) { o.Service = service }).aliceAtHome(t)
+		v := b.create("Another")
+		require.Contains(t, v.text(), "Keep the token Have your program use a token until the API answers 401: it works for an hour. Then renew it with the refresh token.")
+		require.Contains(t, v.text(), want)
+		require.Equal(t, limits != oauth.Limits{}, strings.Contains(v.text(), "does not need"))
+	}
+}
+
+// An operator finds what only an operator can bring back, and does so in the browser.
+func TestAnOperatorReactivatesOnThePage(t *testing.T) {
+	t.Parallel()
+	s := wasting(t)
+	_, err := s.administration.SetOperator(t.Context(), bobEmail, true)
+	require.NoError(t, err)
+	alice, bob := s.aliceAtHome(t), s.bobAtHome(t)
+	const action = "/operator/apps/reactivate"
+	for range 2 {
+		s.asks(6)
+		require.Contains(t, bob.get("/operator/apps").text(), "No application waits for a decision.", "the owner can")
+		alice.reactivates(s.page())
+	}
+	s.asks(6)
+	v := bob.get("/operator/apps")
+	require.NotContains(t, v.text(), "No application waits")
+	require.Len(t, v.cards(), 1)
+	require.Contains(t, v.cards()[0], "Alice's script This application asked for 5 tokens within one hour that it did not need. 4 are allowed. So it was switched off. The owner has reactivated it twice in 30 days.")
+	require.Contains(t, v.cards()[0], "Alice ("+email+")")
+	f := v.form(action)
+	require.Equal(t, s.client.ID, f.Get("client_id"))
+	require.Equal(t, http.StatusNotFound, alice.post(action, f).status, "she is none")
+	require.Equal(t, http.StatusForbidden, bob.post(action, url.Values{"client_id": {s.client.ID}, "ruling": {f.Get("ruling")}}).status, "without the form token")
+	f.Set("reason", strings.Repeat("x", 501))
+	require.Contains(t, bob.post(action, f).text(), "Shorten the reason to 500 characters")
+	f.Set("reason", "the script was mended")
+	require.Equal(t, "/operator/apps", bob.post(action, f).location())
+	require.Equal(t, oauth.Active, s.status(t))
+	require.Contains(t, bob.get("/operator/apps").text(), "The application can be used again.")
+	require.Contains(t, alice.get(s.page()).text(), "Reactivated by an operator. the script was mended")
+	require.Equal(t, http.StatusConflict, bob.post(action, f).status, "sent twice")
+	rulings, err := s.service.Verdicts(t.Context(), s.client.ID, 0)
+	require.NoError(t, err)
+	require.Equal(t, oauth.ByOperator, rulings[0].Actor)
+	require.Contains(t, bob.get("/security/record").cards()[0], "An application was reactivated.")
+	require.Contains(t, alice.get("/security/record").cards()[0], "by an operator")
+
+	_, err = s.service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "abuse")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusConflict, bob.post(action, f).status, "that is not what was seen")
+	require.Equal(t, oauth.Off, s.status(t))
+	require.Contains(t, bob.get("/operator/apps").cards()[0], "An operator has switched this application off. The reason given: abuse")
+	f = bob.get("/operator/apps").form(action)
+	f.Set("ruling", "x")
+	require.Equal(t, http.StatusBadRequest, bob.post(action, f).status)
+
+	for i := range oauth.HeldMax {
+		c, _, err := s.administration.AddClient(t.Context(), bobEmail, "App "+strconv.Itoa(i))
+		require.NoError(t, err)
+		_, err = s.service.SwitchOff(t.Context(), c.ID, oauth.ByOperator, "", "abuse")
+		require.NoError(t, err)
+	}
+	v = bob.get("/operator/apps")
+	require.Len(t, v.cards(), oauth.HeldMax)
+	older := v.all("a", "rel", "next")
+	require.Len(t, older, 1)
+	v = bob.get(strings.TrimSuffix(attribute(older[0], "href"), "#held"))
+	require.Len(t, v.cards(), 1)
+	require.Contains(t, v.cards()[0], "Alice's script")
+	require.Contains(t, v.text(), "Switched off last")
+	require.Equal(t, http.StatusBadRequest, bob.get("/operator/apps?before=x").status)
+	bob.lang = "fr"
+	require.Contains(t, bob.get("/operator/apps").text(), "Les propriétaires de ces applications ne peuvent pas les réactiver.")
+}
+
+// One is one, in each language.
+func TestOneTokenIsSpokenOfAsOne(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	require.NoError(t, s.administration.SetLimits(t.Context(), s.client.ID, &oauth.Limits{Hour: 1, Day: 5}))
+	s.asks(1)
+	b := s.aliceAtHome(t)
+	require.Contains(t, b.get(s.page()).text(), "Last 24 hours: 1 token, 0 not needed")
+	require.Contains(t, b.get(s.page()).text(), "0 of 1 that is allowed")
+	b.lang = "fr"
+	require.Contains(t, b.get(s.page()).text(), "Dernières 24 heures : 1 jeton, dont 0 inutile ")
+	require.Contains(t, b.get(s.page()).text(), "Limite : 1 jeton inutile en une heure")
+	s.asks(2)
+	require.Contains(t, b.get(s.page()).text(), "Cette application a demandé 2 jetons inutiles en une heure. 1 est autorisé.")
+	require.Contains(t, b.get(s.page()).text(), "les quatre cinquièmes de la limite étaient atteints : 1 jeton inutile en une heure. 1 est autorisé.")
+	b.lang = "en"
+	require.Contains(t, b.get(s.page()).text(), "This application asked for 2 tokens within one hour that it did not need. 1 is allowed.")
+	refused := s.post(form, url.Values{
+		"grant_type": {"password"}, "client_id": {s.client.ID}, "client_secret": {s.secret}, "username": {email}, "password": {password},
+	}.Encode())
+	require.Contains(t, refused.Body.String(), "where 1 is allowed")
 }
 
 func TestTheOwnerSeesWhatDeletedApplicationsWasted(t *testing.T) {
@@ -103,8 +246,8 @@ func TestTheOwnerSeesWhatDeletedApplicationsWasted(t *testing.T) {
 	const inherited = " 4 of these were issued to applications of yours that you deleted before you registered this one."
 	v := b.get(s.page())
 	require.Contains(t, v.text(), "4 are allowed. So it was switched off."+inherited)
-	require.Contains(t, v.text(), "5 tokens within one hour that were not needed, where 4 are allowed."+inherited)
-	require.NotContains(t, v.text(), "of 4 that are allowed."+inherited, "the first token was needed: it is no news")
+	require.Contains(t, v.text(), "Switched off: 5 tokens within one hour that it did not need. 4 are allowed."+inherited)
+	require.NotContains(t, v.text(), "used up: 4 tokens within one hour that it did not need. 4 are allowed."+inherited, "the first token was needed: it is no news")
 	b.lang = "fr"
 	require.Contains(t, b.get(s.page()).text(), "Parmi eux, 4 ont été délivrés à des applications à vous, supprimées avant l’enregistrement de celle-ci.")
 	refused := s.post(form, url.Values{
@@ -117,7 +260,7 @@ func TestTheOwnerReactivatesTwiceAndThenTheOperatorDecides(t *testing.T) {
 	t.Parallel()
 	s := wasting(t)
 	b := s.aliceAtHome(t)
-	for i, left := range []string{"You can reactivate it yourself, 2 times in 30 days.", "You can reactivate it yourself, for the last time in 30 days."} {
+	for i, left := range []string{"You can reactivate it yourself, 2 more times within 30 days.", "You can reactivate it yourself, for the last time within 30 days."} {
 		s.asks(6)
 		v := b.get(s.page())
 		require.Contains(t, v.text(), "This application asked for 5 tokens within one hour that it did not need. 4 are allowed. So it was switched off.")
@@ -133,6 +276,7 @@ func TestTheOwnerReactivatesTwiceAndThenTheOperatorDecides(t *testing.T) {
 	v := b.get(s.page())
 	require.Contains(t, v.text(), "You have reactivated your application twice in 30 days, so now the operator of this service decides.")
 	require.Contains(t, v.text(), "give this client ID: "+s.client.ID)
+	require.Contains(t, v.text(), "You can reactivate it yourself again from: "+s.Now().AddDate(0, 0, 30).Format("2 January 2006, 15:04"))
 	require.Empty(t, v.all("form", "action", s.page()+"/reactivate"))
 	require.Equal(t, oauth.Off, s.status(t))
 
@@ -156,11 +300,13 @@ func TestThePageNamesTheOperatorWhoDecides(t *testing.T) {
 		_, err = service.SwitchOff(t.Context(), s.client.ID, oauth.ByOperator, "", "because")
 		require.NoError(t, err)
 		v := at.aliceAtHome(t).get(at.page())
-		require.Contains(t, v.text(), "Only an operator of this service can reactivate it. Write to them, say what you have changed, and give this client ID: "+s.client.ID)
+		require.NotContains(t, v.text(), "reactivate it yourself again", "that never comes")
 		if contact == "" {
+			require.Contains(t, v.text(), "Only an operator of this service can reactivate it. Ask whoever runs this service for you, say what you have changed, and give this client ID: "+s.client.ID)
 			require.NotContains(t, v.text(), "Their address")
 			continue
 		}
+		require.Contains(t, v.text(), "Only an operator of this service can reactivate it. Write to them, say what you have changed, and give this client ID: "+s.client.ID)
 		require.Contains(t, v.text(), "Their address: "+contact)
 		require.Len(t, v.all("a", "href", href), 1)
 	}
@@ -276,11 +422,14 @@ func TestALinkLeadsTheOwnerBackOnce(t *testing.T) {
 	at.Set("username", bobEmail)
 	at.Set("password", bobPassword)
 	require.Equal(t, page, stranger.post("/signin", at).location())
-	require.Equal(t, http.StatusNotFound, stranger.get(page).status)
+	v := stranger.get(page)
+	require.Equal(t, http.StatusNotFound, v.status)
+	require.Contains(t, v.text(), "sign out, open it again and sign in with the account to which the mail was sent")
+	require.NotContains(t, v.text(), "Alice")
 	bobs := stranger.create("Bob's").copied("client-id")
 	_, err := s.service.SwitchOff(t.Context(), bobs, oauth.ByAlert, "", "too busy")
 	require.NoError(t, err)
-	v := stranger.get("/dev/apps/" + bobs + "?link=" + secret)
+	v = stranger.get("/dev/apps/" + bobs + "?link=" + secret)
 	require.Contains(t, v.text(), "The link in the mail is not of this application")
 	require.NotContains(t, v.form("/dev/apps/"+bobs+"/reactivate"), "link")
 	forged := v.form("/dev/apps/" + bobs + "/reactivate")

@@ -59,6 +59,12 @@ type explanation struct {
 	Advice    string      `json:"advice"`
 }
 
+// RuleName is what a rule is called in answers and events.
+func RuleName(r oauth.Rule) string { return "wasteful_tokens_per_" + string(r) }
+
+// Rules are all RuleNames.
+func Rules() []string { return []string{RuleName(oauth.RuleHour), RuleName(oauth.RuleDay)} }
+
 // Explain gives the explanation that goes with a refusal in its JSON body; nil if
 // there is none. It says why an application is switched off, and what to do.
 func Explain(refusal *oauth.Error) any {
@@ -74,7 +80,7 @@ func Explain(refusal *oauth.Error) any {
 	}
 	told := explanation{By: e.Actor, Since: at(e.At), Reason: e.Reason, Advice: e.Advice}
 	if e.Rule != "" {
-		told.Rule = "wasteful_tokens_per_" + string(e.Rule)
+		told.Rule = RuleName(e.Rule)
 		told.Window, told.Count, told.Inherited, told.Allowed = int64(e.Window/time.Second), e.Used, e.Inherited, e.Allowed
 		told.First, told.Last = at(e.First), at(e.Last)
 	}

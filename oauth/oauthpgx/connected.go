@@ -13,14 +13,14 @@ import (
 // Grants implements oauth.Store.
 func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]oauth.Grant, error) {
 	rows, _ := s.db.Read().Query(ctx, `
-		SELECT c.id, c.name, c.kind, c.home_page, c.logo, g.scope, g.sites, min(g.created_at), max(g.last_used_at)
+		SELECT c.id, c.name, c.kind, c.status = $4, c.home_page, c.logo, g.scope, g.sites, min(g.created_at), max(g.last_used_at)
 		FROM oauth_grants g
 		JOIN oauth_clients c ON c.id = g.client_id
 		WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2
 		GROUP BY c.id, g.scope, g.sites
 		ORDER BY max(g.created_at) DESC, max(g.id) DESC
 		LIMIT $3`,
-		userID, now, max(0, limit))
+		userID, now, max(0, limit), string(oauth.Off))
 	grants, err := pgx.CollectRows(rows, scanGrant)
 	return grants, refused("list grants", err)
 }
@@ -28,7 +28,7 @@ func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit i
 func scanGrant(row pgx.CollectableRow) (g oauth.Grant, err error) {
 	var logo []byte
 	var used *time.Time
-	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage, &logo,
+	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.Off, &g.HomePage, &logo,
 		(*scope)(&g.Scope), &g.Sites, &g.Since, &used); err != nil {
 		return oauth.Grant{}, err
 	}

@@ -82,12 +82,16 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 			FROM does WHERE c.id = does.id
 		), noted AS (
 			INSERT INTO oauth_changes (user_id, action, client_id, subject, actor_id, address, changed_at)
-			SELECT does.owner_id, $16, does.id, '', CASE WHEN $4 = $10 THEN does.owner_id ELSE 0 END, $17, $3 FROM does
+			SELECT does.owner_id, $16, does.id, '', CASE WHEN $4 = $10 THEN does.owner_id ELSE $18 END,
+				CASE WHEN $18 IN (0, does.owner_id) THEN $17 ELSE '' END, $3
+			FROM does
+			UNION ALL
+			SELECT $18, $16, does.id, '', $18, $17, $3 FROM does WHERE $18 NOT IN (0, does.owner_id)
 		)
 		SELECT client.allowed OR NOT client.off, EXISTS (SELECT FROM does) FROM client`,
 		i.ClientID, string(oauth.Off), i.Now, string(i.Actor), text(i.Key), i.Reason, i.OwnMax, i.Now.Add(-i.OwnWindow),
 		int32(oauth.Minute(i.Now)), string(oauth.ByOwner), string(oauth.Deleted), string(oauth.VerdictReactivation), //nolint:gosec // until the year 6053
-		string(oauth.ByOperator), string(oauth.Personal), string(oauth.Active), string(oauth.ReactivatedBy(i.Actor)), i.Address).
+		string(oauth.ByOperator), string(oauth.Personal), string(oauth.Active), string(oauth.ReactivatedBy(i.Actor)), i.Address, i.OperatorID).
 		QueryRow(oneOrNone(&found, &allowed, &did))
 	err := s.db.WriteBatch(ctx, "client "+i.ClientID, b)
 	if err := foundOr(oauth.ErrNotFound, "reactivate client", found && err == nil, err); err != nil {
@@ -103,20 +107,61 @@ const rulingColumns = `
 	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 	r.first_at, r.grant_type, r.lever, r.effective`
 
+// reactivatedByOwner is which rulings o are held against the owner of a client c.
+const reactivatedByOwner = `
+	FROM oauth_clients d
+	JOIN oauth_rulings o ON o.client_id = d.id
+	WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $1 AND d.kind = $2 AND d.deletion <= c.succeeds)
+		AND o.verdict = $3 AND o.actor = $4 AND o.ruled_at > $5`
+
 // OffBy implements oauth.Ledger.
-func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time) (by oauth.Ruling, own int, err error) {
+func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time, limit int) (by oauth.Ruling, own []time.Time, err error) {
 	by, err = scanRuling(s.db.Read().QueryRow(ctx, `
-		SELECT `+rulingColumns+`, (
-			SELECT count(*)
-			FROM oauth_clients d
-			JOIN oauth_rulings o ON o.client_id = d.id
-			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = $4 AND d.kind = $5 AND d.deletion <= c.succeeds)
-				AND o.verdict = $6 AND o.actor = $7 AND o.ruled_at > $3)
+		SELECT `+rulingColumns+`, ARRAY (SELECT o.ruled_at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT $8)
 		FROM oauth_clients c
 		JOIN oauth_rulings r ON r.id = c.off_ruling
-		WHERE c.id = $1 AND c.status = $2`,
-		clientID, string(oauth.Off), after, string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner)), &own)
-	return by, own, missing("find why a client is off", err)
+		WHERE c.id = $6 AND c.status = $7`,
+		string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner), after,
+		clientID, string(oauth.Off), max(0, limit)), &own)
+	return by, inUTC(own), missing("find why a client is off", err)
+}
+
+// OwnReactivations implements oauth.Ledger.
+func (s *Store) OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) (own []time.Time, err error) {
+	err = s.db.Read().QueryRow(ctx, `
+		SELECT ARRAY (SELECT o.ruled_at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT $7) FROM oauth_clients c WHERE c.id = $6`,
+		string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner), after, clientID, max(0, limit)).Scan(&own)
+	return inUTC(own), missing("list an owner's reactivations", err)
+}
+
+func inUTC(times []time.Time) []time.Time {
+	for i := range times {
+		times[i] = times[i].UTC()
+	}
+	return times
+}
+
+// OperatorOnly implements oauth.Ledger. Only of owners who reactivated so often at all it
+// is counted how often that was for one application.
+func (s *Store) OperatorOnly(ctx context.Context, q oauth.OperatorOnlyQuery) ([]oauth.Ruling, error) {
+	rows, _ := s.db.Read().Query(ctx, `
+		SELECT `+rulingColumns+`
+		FROM oauth_clients c
+		JOIN oauth_rulings r ON r.id = c.off_ruling
+		WHERE c.status = $6 AND (c.off_ruling < $7 OR $7 = 0) AND (
+			r.actor = $8
+			OR c.owner_id IN (
+				SELECT d.owner_id
+				FROM oauth_rulings o
+				JOIN oauth_clients d ON d.id = o.client_id
+				WHERE o.ruled_at > $5 AND o.verdict = $3 AND o.actor = $4
+				GROUP BY d.owner_id HAVING count(*) >= $9
+			) AND $9 <= (SELECT count(*) `+reactivatedByOwner+`))
+		ORDER BY c.off_ruling DESC LIMIT $10`,
+		string(oauth.Deleted), string(oauth.Personal), string(oauth.VerdictReactivation), string(oauth.ByOwner), q.After,
+		string(oauth.Off), q.Before, string(oauth.ByOperator), q.OwnMax, max(0, q.Limit))
+	rulings, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (oauth.Ruling, error) { return scanRuling(row) })
+	return rulings, refused("list what only an operator may reactivate", err)
 }
 
 // Verdicts implements oauth.Ledger.

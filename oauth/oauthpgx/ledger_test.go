@@ -15,8 +15,16 @@ func (p *processes) Reactivate(ctx context.Context, i oauth.Intervention) (bool,
 	return p.next().Reactivate(ctx, i)
 }
 
-func (p *processes) OffBy(ctx context.Context, clientID string, after time.Time) (oauth.Ruling, int, error) {
-	return p.next().OffBy(ctx, clientID, after)
+func (p *processes) OffBy(ctx context.Context, clientID string, after time.Time, limit int) (oauth.Ruling, []time.Time, error) {
+	return p.next().OffBy(ctx, clientID, after, limit)
+}
+
+func (p *processes) OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) ([]time.Time, error) {
+	return p.next().OwnReactivations(ctx, clientID, after, limit)
+}
+
+func (p *processes) OperatorOnly(ctx context.Context, q oauth.OperatorOnlyQuery) ([]oauth.Ruling, error) {
+	return p.next().OperatorOnly(ctx, q)
 }
 
 func (p *processes) Verdicts(ctx context.Context, clientID string, before int64, limit int) ([]oauth.Ruling, error) {

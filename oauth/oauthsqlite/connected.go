@@ -11,14 +11,14 @@ import (
 // Grants implements oauth.Store.
 func (s *Store) Grants(ctx context.Context, userID int64, now time.Time, limit int) ([]oauth.Grant, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
-		SELECT c.id, c.name, c.kind, c.home_page, c.logo, g.scope, g.sites, min(g.created_at), max(g.last_used_at)
+		SELECT c.id, c.name, c.kind, c.status = ?, c.home_page, c.logo, g.scope, g.sites, min(g.created_at), max(g.last_used_at)
 		FROM oauth_grants g
 		JOIN oauth_clients c ON c.id = g.client_id
 		WHERE g.user_id = ? AND g.revoked_at IS NULL AND g.expires_at > ?
 		GROUP BY c.id, g.scope, g.sites
 		ORDER BY max(g.created_at) DESC, max(g.id) DESC
 		LIMIT ?`,
-		userID, now.UnixMicro(), max(0, limit))
+		oauth.Off, userID, now.UnixMicro(), max(0, limit))
 	grants, err := collect(rows, err, scanGrant)
 	return grants, refused("list grants", err)
 }
@@ -27,7 +27,7 @@ func scanGrant(row scanner) (g oauth.Grant, err error) {
 	var since int64
 	var logo []byte
 	var used sql.NullInt64
-	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.HomePage, &logo,
+	if err := row.Scan(&g.ClientID, &g.ClientName, &g.ClientKind, &g.Off, &g.HomePage, &logo,
 		(*scope)(&g.Scope), (*list[int64])(&g.Sites), &since, &used); err != nil {
 		return oauth.Grant{}, err
 	}

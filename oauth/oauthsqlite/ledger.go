@@ -92,7 +92,7 @@ func (s *Store) Reactivate(ctx context.Context, i oauth.Intervention) (bool, err
 		if err := reactivate(ctx, tx, i); err != nil {
 			return err
 		}
-		return note(ctx, tx, i.Change(owner, oauth.VerdictReactivation))
+		return note(ctx, tx, i.Change(owner, oauth.VerdictReactivation), i.OperatorChange(owner, oauth.VerdictReactivation))
 	})
 	if err != nil {
 		return false, refused("reactivate client", err)
@@ -121,20 +121,65 @@ const rulingColumns = `
 	r.id, r.client_id, r.ruled_at, r.verdict, r.actor, coalesce(r.key, ''), r.reason, r.rule, r.used, r.inherited, r.allowed,
 	r.first_at, r.grant_type, r.lever, r.effective`
 
+// reactivatedByOwner is which rulings o are held against the owner of a client c.
+const reactivatedByOwner = `
+	FROM oauth_clients d
+	JOIN oauth_rulings o ON o.client_id = d.id
+	WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?1 AND d.kind = ?2 AND d.deletion <= c.succeeds)
+		AND o.verdict = ?3 AND o.actor = ?4 AND o.ruled_at > ?5`
+
 // OffBy implements oauth.Ledger.
-func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time) (by oauth.Ruling, own int, err error) {
+func (s *Store) OffBy(ctx context.Context, clientID string, after time.Time, limit int) (by oauth.Ruling, own []time.Time, err error) {
+	var micros list[int64]
 	by, err = scanRuling(s.db.Read().QueryRowContext(ctx, `
 		SELECT `+rulingColumns+`, (
-			SELECT count(*)
-			FROM oauth_clients d
-			JOIN oauth_rulings o ON o.client_id = d.id
-			WHERE d.owner_id = c.owner_id AND (d.id = c.id OR d.status = ?4 AND d.kind = ?5 AND d.deletion <= c.succeeds)
-				AND o.verdict = ?6 AND o.actor = ?7 AND o.ruled_at > ?3)
+			SELECT json_group_array(at) FROM (SELECT o.ruled_at AS at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT ?8))
 		FROM oauth_clients c
 		JOIN oauth_rulings r ON r.id = c.off_ruling
-		WHERE c.id = ?1 AND c.status = ?2`,
-		clientID, oauth.Off, after.UnixMicro(), oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner), &own)
-	return by, own, refused("find why a client is off", err)
+		WHERE c.id = ?6 AND c.status = ?7`,
+		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, after.UnixMicro(), clientID, oauth.Off, max(0, limit)), &micros)
+	return by, timesOf(micros), refused("find why a client is off", err)
+}
+
+// OwnReactivations implements oauth.Ledger.
+func (s *Store) OwnReactivations(ctx context.Context, clientID string, after time.Time, limit int) ([]time.Time, error) {
+	var micros list[int64]
+	err := s.db.Read().QueryRowContext(ctx, `
+		SELECT (SELECT json_group_array(at) FROM (SELECT o.ruled_at AS at `+reactivatedByOwner+` ORDER BY o.ruled_at DESC LIMIT ?7))
+		FROM oauth_clients c WHERE c.id = ?6`,
+		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, after.UnixMicro(), clientID, max(0, limit)).Scan(&micros)
+	return timesOf(micros), refused("list an owner's reactivations", err)
+}
+
+func timesOf(micros list[int64]) []time.Time {
+	var times []time.Time
+	for _, at := range micros {
+		times = append(times, timeOf(at))
+	}
+	return times
+}
+
+// OperatorOnly implements oauth.Ledger. Only of owners who reactivated so often at all it
+// is counted how often that was for one application.
+func (s *Store) OperatorOnly(ctx context.Context, q oauth.OperatorOnlyQuery) ([]oauth.Ruling, error) {
+	rows, err := s.db.Read().QueryContext(ctx, `
+		SELECT `+rulingColumns+`
+		FROM oauth_clients c
+		JOIN oauth_rulings r ON r.id = c.off_ruling
+		WHERE c.status = ?6 AND (c.off_ruling < ?7 OR ?7 = 0) AND (
+			r.actor = ?8
+			OR c.owner_id IN (
+				SELECT d.owner_id
+				FROM oauth_rulings o
+				JOIN oauth_clients d ON d.id = o.client_id
+				WHERE o.ruled_at > ?5 AND o.verdict = ?3 AND o.actor = ?4
+				GROUP BY d.owner_id HAVING count(*) >= ?9
+			) AND ?9 <= (SELECT count(*) `+reactivatedByOwner+`))
+		ORDER BY c.off_ruling DESC LIMIT ?10`,
+		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, q.After.UnixMicro(),
+		oauth.Off, q.Before, oauth.ByOperator, q.OwnMax, max(0, q.Limit))
+	rulings, err := collect(rows, err, func(row scanner) (oauth.Ruling, error) { return scanRuling(row) })
+	return rulings, refused("list what only an operator may reactivate", err)
 }
 
 // Verdicts implements oauth.Ledger.

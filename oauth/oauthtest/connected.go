@@ -22,7 +22,7 @@ func (b *bench) grant(f family) oauth.Grant {
 	c, err := b.Client(b.t.Context(), f.ClientID)
 	require.NoError(b.t, err)
 	return oauth.Grant{
-		ClientID: c.ID, ClientName: c.Name, ClientKind: c.Kind, HomePage: c.HomePage,
+		ClientID: c.ID, ClientName: c.Name, ClientKind: c.Kind, Off: c.Status == oauth.Off, HomePage: c.HomePage,
 		Scope: f.Scope, Sites: f.Sites, Since: asStored(f.Now),
 	}
 }
@@ -62,6 +62,14 @@ func connections() map[string]func(*testing.T, *bench) {
 			b.lists(f.UserID, start(), b.grant(f))
 			b.lists(f.UserID+1000, start())
 			b.lists(0, start())
+		},
+		"tell which application is switched off": func(t *testing.T, b *bench) {
+			f := b.consented()
+			_, err := b.SwitchOff(t.Context(), intervenes(oauth.Client{ID: f.ClientID}, "", noon()))
+			require.NoError(t, err)
+			want := b.grant(f)
+			require.True(t, want.Off)
+			b.lists(f.UserID, start(), want)
 		},
 		"are grouped by what they allow, the latest first": func(t *testing.T, b *bench) {
 			f := b.consented()

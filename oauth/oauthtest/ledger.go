@@ -329,7 +329,7 @@ func switches() map[string]func(*testing.T, *bench) {
 			}, tally)
 			b.status(c, oauth.Off)
 			b.noAccess(f.Access, f.Now)
-			by, _, err := b.OffBy(t.Context(), c.ID, noon())
+			by, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.NoError(t, err)
 			equal(t, oauth.Ruling{
 				ID: by.ID, ClientID: c.ID, At: noon().Add(20 * time.Minute), Verdict: oauth.VerdictSwitchOff, Actor: oauth.ByPolicy,
@@ -442,7 +442,7 @@ func switches() map[string]func(*testing.T, *bench) {
 			require.Equal(t, oauth.SwitchedOff, tally.Outcome)
 			b.access(f.Access, noon())
 			b.noAccess(f.Access, f.AccessExpiresAt)
-			by, _, err := b.OffBy(t.Context(), c.ID, noon())
+			by, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.NoError(t, err)
 			require.Equal(t, oauth.LeverDrain, by.Lever)
 			_, tally = b.asks(c, noon(), m)
@@ -545,7 +545,7 @@ func switches() map[string]func(*testing.T, *bench) {
 				got := b.history(c)[i]
 				require.Equal(t, want, oauth.Ruling{Used: got.Used, Inherited: got.Inherited})
 			}
-			by, _, err := b.OffBy(t.Context(), c.ID, noon())
+			by, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.NoError(t, err)
 			require.Equal(t, 3, by.Inherited)
 			b.reactivates(c, noon().Add(59*time.Second))
@@ -678,7 +678,7 @@ func episodes() map[string]func(*testing.T, *bench) {
 			b.reactivates(c, noon())
 			b.status(c, oauth.Active)
 			b.standings(c, noon(), 0, 0)
-			_, _, err := b.OffBy(t.Context(), c.ID, noon())
+			_, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.ErrorIs(t, err, oauth.ErrNotFound)
 			for i := range 4 {
 				_, tally := b.asks(c, noon().Add(-time.Minute*time.Duration(i%2)), meter())
@@ -726,7 +726,7 @@ func interventions() map[string]func(*testing.T, *bench) {
 				f := b.issueTo(c, noon())
 				require.True(t, off(b, intervenes(c, "", noon())))
 				b.status(c, oauth.Off)
-				got, _, err := b.OffBy(t.Context(), c.ID, noon())
+				got, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 				require.NoError(t, err)
 				equal(t, oauth.Ruling{
 					ID: got.ID, ClientID: c.ID, At: noon(), Verdict: oauth.VerdictSwitchOff, Actor: oauth.ByOperator,
@@ -787,11 +787,11 @@ func interventions() map[string]func(*testing.T, *bench) {
 			b.wastes(c, 5, noon())
 			b.asks(c, noon(), meter())
 			require.False(t, off(b, by(intervenes(c, "alert", noon()), oauth.ByAlert)))
-			got, _, err := b.OffBy(t.Context(), c.ID, noon())
+			got, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.NoError(t, err)
 			require.Equal(t, oauth.ByPolicy, got.Actor)
 			require.True(t, off(b, intervenes(c, "", noon())))
-			got, _, err = b.OffBy(t.Context(), c.ID, noon())
+			got, _, err = b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.NoError(t, err)
 			require.Equal(t, oauth.ByOperator, got.Actor)
 			history := b.history(c)
@@ -868,7 +868,7 @@ func interventions() map[string]func(*testing.T, *bench) {
 			for _, c := range []oauth.Client{deleted, {ID: "unknown"}} {
 				_, err := b.Reactivate(t.Context(), intervenes(c, "", noon()))
 				require.ErrorIs(t, err, oauth.ErrNotFound)
-				_, _, err = b.OffBy(t.Context(), c.ID, noon())
+				_, _, err = b.OffBy(t.Context(), c.ID, noon(), 10)
 				require.ErrorIs(t, err, oauth.ErrNotFound)
 			}
 			require.Empty(t, b.history(pending))
@@ -896,9 +896,9 @@ func interventions() map[string]func(*testing.T, *bench) {
 			day := 24 * time.Hour
 			for of, want := range map[string]int{elder.ID: 0, c.ID: 1} {
 				require.True(t, off(b, by(intervenes(oauth.Client{ID: of}, "", noon()), oauth.ByAlert)))
-				_, n, err := b.OffBy(t.Context(), of, noon().Add(-time.Hour))
+				_, n, err := b.OffBy(t.Context(), of, noon().Add(-time.Hour), 10)
 				require.NoError(t, err)
-				require.Equal(t, want, n)
+				require.Len(t, n, want)
 				require.True(t, on(b, intervenes(oauth.Client{ID: of}, "", noon())))
 			}
 			trips(c, noon().Add(5*day))
@@ -913,6 +913,76 @@ func interventions() map[string]func(*testing.T, *bench) {
 				trips(elder, noon().Add(time.Duration(i)*2*day))
 				require.True(t, on(b, own(elder, noon().Add(time.Duration(i)*2*day))), "none of an application that was there beside it")
 			}
+		},
+		"are listed that only an operator may undo": func(t *testing.T, b *bench) {
+			own := func(of oauth.Client, at time.Time) {
+				require.True(t, off(b, by(intervenes(of, "", at), oauth.ByAlert)))
+				i := by(intervenes(of, "", at), oauth.ByOwner)
+				i.OwnMax, i.OwnWindow = 2, 30*24*time.Hour
+				require.True(t, on(b, i))
+			}
+			listed := func(before int64, limit int) (ids []string, last int64) {
+				rulings, err := b.OperatorOnly(t.Context(), oauth.OperatorOnlyQuery{OwnMax: 2, After: noon(), Before: before, Limit: limit})
+				require.NoError(t, err)
+				for _, r := range rulings {
+					require.Equal(t, oauth.VerdictSwitchOff, r.Verdict)
+					ids, last = append(ids, r.ClientID), r.ID
+				}
+				return ids, last
+			}
+			minute := func(n int) time.Time { return noon().Add(time.Duration(n) * time.Minute) }
+			// The owner of these reactivated twice, but neither of them so often.
+			once := b.client()
+			beside := b.another(once)
+			own(once, minute(1))
+			own(beside, minute(2))
+			old, twice, heirs, operators, gone := b.client(), b.client(), b.client(), b.commercial(), b.client()
+			own(old, noon())
+			own(old, minute(1))
+			own(twice, minute(1))
+			own(twice, minute(2))
+			own(heirs, minute(1))
+			own(heirs, minute(2))
+			b.deletes(heirs)
+			heir := b.another(heirs)
+			for i, of := range []oauth.Client{once, beside, old, twice, heir, gone} {
+				require.True(t, off(b, by(intervenes(of, "", minute(i+3)), oauth.ByAlert)))
+			}
+			for _, of := range []oauth.Client{operators, gone} {
+				require.True(t, off(b, intervenes(of, "", minute(20))))
+			}
+			b.deletes(gone)
+			all, _ := listed(0, 10)
+			require.Equal(t, []string{operators.ID, heir.ID, twice.ID}, all)
+			first, last := listed(0, 2)
+			require.Equal(t, all[:2], first)
+			rest, _ := listed(last, 2)
+			require.Equal(t, all[2:], rest)
+			require.True(t, on(b, intervenes(twice, "", minute(30))))
+			all, _ = listed(0, 10)
+			require.Equal(t, []string{operators.ID, heir.ID}, all)
+		},
+		"of an operator who is signed in are in both records": func(t *testing.T, b *bench) {
+			c, operator := b.client(), b.user()
+			require.True(t, off(b, intervenes(c, "", noon())))
+			i := intervenes(c, "", noon())
+			i.OperatorID, i.Address = operator.ID, "192.0.2.1"
+			require.True(t, on(b, i))
+			for of, address := range map[int64]string{c.OwnerID: "", operator.ID: "192.0.2.1"} {
+				changes, err := b.Changes(t.Context(), of, 0, 1)
+				require.NoError(t, err)
+				require.Len(t, changes, 1)
+				require.Equal(t, oauth.ReactivatedBy(oauth.ByOperator), changes[0].Action)
+				require.Equal(t, operator.ID, changes[0].ActorID)
+				require.Equal(t, address, changes[0].Address)
+			}
+			require.True(t, off(b, intervenes(c, "", noon())))
+			i.OperatorID = c.OwnerID
+			require.True(t, on(b, i))
+			changes, err := b.Changes(t.Context(), c.OwnerID, 0, 2)
+			require.NoError(t, err)
+			require.Equal(t, "192.0.2.1", changes[0].Address, "one's own")
+			require.Equal(t, oauth.SwitchedOffBy(oauth.ByOperator), changes[1].Action, "once")
 		},
 		"of an operator are not for the owner to undo": func(t *testing.T, b *bench) {
 			c := b.client()
@@ -998,7 +1068,7 @@ func condensations() map[string]func(*testing.T, *bench) {
 			b.wastes(c, 5, noon())
 			b.asks(c, noon(), meter())
 			require.Equal(t, 2, condense(b, long, noon().Add(time.Second), 10), "the notice and the warning")
-			_, _, err := b.OffBy(t.Context(), c.ID, noon())
+			_, _, err := b.OffBy(t.Context(), c.ID, noon(), 10)
 			require.NoError(t, err)
 			b.reactivates(c, noon())
 			require.Equal(t, 2, condense(b, long, noon().Add(time.Second), 10))

@@ -285,9 +285,9 @@ func links() map[string]func(*testing.T, *bench) {
 				i.Actor = oauth.ByAlert
 				_, err := b.SwitchOff(t.Context(), i)
 				require.NoError(t, err)
-				_, n, err := b.OffBy(t.Context(), c.ID, after)
+				_, own, err := b.OffBy(t.Context(), c.ID, after, 10)
 				require.NoError(t, err)
-				return n
+				return len(own)
 			}
 			require.Zero(t, count(noon().Add(-time.Hour)))
 			b.reactivates(c, noon())
@@ -305,6 +305,21 @@ func links() map[string]func(*testing.T, *bench) {
 			}
 			require.Equal(t, 2, count(noon().Add(-time.Hour)))
 			require.Equal(t, 1, count(noon()))
+			_, own, err := b.OffBy(t.Context(), c.ID, noon().Add(-time.Hour), 10)
+			require.NoError(t, err)
+			require.Equal(t, []time.Time{noon().Add(2 * time.Minute), noon()}, own, "the newest first")
+			_, own, err = b.OffBy(t.Context(), c.ID, noon().Add(-time.Hour), 1)
+			require.NoError(t, err)
+			require.Equal(t, []time.Time{noon().Add(2 * time.Minute)}, own)
+			b.reactivates(c, noon().Add(time.Hour))
+			own, err = b.OwnReactivations(t.Context(), c.ID, noon().Add(-time.Hour), 10)
+			require.NoError(t, err)
+			require.Equal(t, []time.Time{noon().Add(2 * time.Minute), noon()}, own, "also of one that is on")
+			own, err = b.OwnReactivations(t.Context(), c.ID, noon(), 1)
+			require.NoError(t, err)
+			require.Equal(t, []time.Time{noon().Add(2 * time.Minute)}, own)
+			_, err = b.OwnReactivations(t.Context(), "unknown", noon(), 1)
+			require.ErrorIs(t, err, oauth.ErrNotFound)
 		},
 	}
 }

@@ -413,7 +413,11 @@ func contexts() map[string]func(*testing.T, *bench) {
 					_, err := b.Reactivate(ctx, intervenes(oauth.Client{ID: f.ClientID}, "", start()))
 					return err
 				},
-				"OffBy":     func() error { _, _, err := b.OffBy(ctx, f.ClientID, noon()); return err },
+				"OffBy":            func() error { _, _, err := b.OffBy(ctx, f.ClientID, noon(), 10); return err },
+				"OwnReactivations": func() error { return second(b.OwnReactivations(ctx, f.ClientID, noon(), 1)) },
+				"OperatorOnly": func() error {
+					return second(b.OperatorOnly(ctx, oauth.OperatorOnlyQuery{After: noon(), Limit: 1}))
+				},
 				"Verdicts":  func() error { _, err := b.Verdicts(ctx, f.ClientID, 0, 1); return err },
 				"SetLimits": func() error { return b.SetLimits(ctx, f.ClientID, &oauth.Limits{Hour: 1}) },
 				"LimitsOf":  func() error { _, err := b.LimitsOf(ctx, f.ClientID); return err },

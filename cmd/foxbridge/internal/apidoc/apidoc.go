@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 // Path is where the document is served.
@@ -28,11 +30,17 @@ type Options struct {
 	Server string
 	// CommandGet says that commands are taken by GET too.
 	CommandGet bool
+	// Limits are those of wasteful tokens by which personal applications are switched off;
+	// nil: none is.
+	Limits *oauth.Limits
 }
 
 // Document is the description of the API. It is made when it is first asked for, and
 // does not change.
-type Document struct{ made func() made }
+type Document struct {
+	made        func() made
+	conventions []Convention
+}
 
 type made struct {
 	text   []byte // without what is for people
@@ -62,7 +70,7 @@ type builder struct {
 
 // New gives the Document of a bridge with these options.
 func New(o Options) *Document {
-	return &Document{sync.OnceValue(func() made { return describeAPI(o) })}
+	return &Document{sync.OnceValue(func() made { return describeAPI(o) }), conventionsOf(o.Limits)}
 }
 
 // describeAPI panics if two operations have the same name or place, which is a mistake in
@@ -72,7 +80,7 @@ func describeAPI(o Options) made {
 	b.document = document{
 		OpenAPI: "3.1.1",
 		Info: info{
-			Title: "Foxbridge", Summary: "The Myfox cloud API for homes", Description: introduction(), Version: "2.0",
+			Title: "Foxbridge", Summary: "The Myfox cloud API for homes", Description: introduction(conventionsOf(o.Limits)), Version: "2.0",
 			License: license{"Apache 2.0", "Apache-2.0"},
 		},
 		Servers: []server{{o.Server, "this bridge"}},
@@ -202,26 +210,61 @@ func tagDescriptions() map[string]string {
 type Convention struct{ Name, Text string }
 
 // Conventions lists them.
-func Conventions() []Convention {
+func (d *Document) Conventions() []Convention { return d.conventions }
+
+func conventionsOf(l *oauth.Limits) []Convention {
 	return []Convention{
 		{"Answers", "Below `/v2` they are JSON in an envelope: `status` is `OK` with a `payload`, or `KO` with an `error` and its `error_description`. " +
 			"Nothing there is answered with 400. Keys that are not described may be added: ignore them."},
 		{"Tokens", "They go into the header `Authorization: Bearer`, the query parameter `access_token`, or the same parameter of a form-urlencoded POST: into one of them, or the same one into several. " +
 			"Scopes bind commercial applications; personal ones may do all that their owner may."},
+		{"Keep your token", keepYourToken(l)},
 		{"Paths", "They may end in a slash. HEAD is taken wherever GET is, but for commands. A path that is not here is answered with 404 `not_found`, and a method that a path does not take with 405 " +
 			"and `Allow`: below `/v2` in the envelope as `method_not_allowed`, of the authorization server as `invalid_request`."},
 		{"Commands", "They take POST, and GET too unless the operator has switched that off; a body is ignored. The answer comes when the unit in the house has answered, after 8 seconds at the latest, and says what was really done. " +
 			"`Foxbridge-Command-Id` names the record of it."},
 		{"Limits", "Every answer tells them in `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers). Who asks for more is answered with 429, " +
-			"and `Retry-After` says how many seconds to wait."},
+			"and `Retry-After` says how many seconds to wait. Two are no limits of requests: `wasted-hour` and `wasted-day` count wasteful tokens, see “Keep your token”."},
 		{"Pages of other origins", "They may call everything below `/v2`, the token, revocation and userinfo endpoints, the metadata and this document."},
 	}
 }
 
+// keepYourToken says what becomes of an application that keeps none.
+func keepYourToken(l *oauth.Limits) string {
+	told := "An access token works for an hour. Use it until the API answers 401 `invalid_token`, then renew it with the refresh token. " +
+		fmt.Sprintf("A token that an application gets while it holds another one of the same person with more than %d minutes left is wasteful, ", oauth.Spare/time.Minute) +
+		"even if it has revoked that one."
+	limits := limitsIn(l)
+	if limits == "" {
+		return told
+	}
+	return told + " A personal application that asks for more than " + limits + " is switched off: " +
+		"the token endpoint answers 400 `unauthorized_client`, and the API 401 `invalid_token`, unless the operator lets live tokens run out. " +
+		"`explanation` says why and what to do instead, and `error_uri` is the page on which its owner reactivates it. " +
+		"`wasted-hour` and `wasted-day` in the `RateLimit` of each answer of the token endpoint tell how many are left."
+}
+
+// limitsIn is how many wasteful tokens are allowed, in words; empty if there is no limit.
+func limitsIn(l *oauth.Limits) string {
+	var parts []string
+	if l == nil {
+		return ""
+	}
+	for _, of := range []struct {
+		n    int
+		rule oauth.Rule
+	}{{l.Hour, oauth.RuleHour}, {l.Day, oauth.RuleDay}} {
+		if of.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d within one %s", of.n, of.rule))
+		}
+	}
+	return strings.Join(parts, " or ")
+}
+
 // introduction is the Conventions in CommonMark.
-func introduction() string {
+func introduction(conventions []Convention) string {
 	said := []string{"The API of the Myfox cloud, as far as its vendor described it and clients are known to use it."}
-	for _, c := range Conventions() {
+	for _, c := range conventions {
 		said = append(said, "**"+c.Name+".** "+c.Text)
 	}
 	return strings.Join(said, "\n\n")

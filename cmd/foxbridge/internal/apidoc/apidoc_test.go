@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/apidoc"
 	"github.com/foxbridge/foxbridge/devices"
+	"github.com/foxbridge/foxbridge/oauth"
 )
 
 var update = flag.Bool("update", false, "write docs/openapi.json")
@@ -27,7 +29,7 @@ var kept = filepath.Join("..", "..", "..", "..", "docs", "openapi.json")
 
 func TestDocumentIsFresh(t *testing.T) {
 	t.Parallel()
-	d := apidoc.New(apidoc.Options{Server: "http://127.0.0.1:8080", CommandGet: true})
+	d := apidoc.New(apidoc.Options{Server: "http://127.0.0.1:8080", CommandGet: true, Limits: new(oauth.DefaultLimits())})
 	if *update {
 		require.NoError(t, os.WriteFile(kept, d.JSON(), 0o644))
 	}
@@ -93,6 +95,46 @@ func TestCommandsByGET(t *testing.T) {
 	require.NotContains(t, paths(false)[arm], "get")
 	require.Contains(t, paths(false)[arm], "post")
 	require.Len(t, paths(false), len(paths(true)))
+}
+
+// Whoever reads the description learns what an application is switched off by, and how
+// that looks, with the numbers of the bridge.
+func TestTheDocumentTellsToKeepTheToken(t *testing.T) {
+	t.Parallel()
+	for limits, want := range map[*oauth.Limits]string{
+		new(oauth.DefaultLimits()): "asks for more than 20 within one hour or 100 within one day is switched off",
+		{Day: 7}:                   "asks for more than 7 within one day is switched off",
+		{}:                         "",
+		nil:                        "",
+	} {
+		d := apidoc.New(apidoc.Options{Limits: limits})
+		require.Contains(t, string(d.JSON()), "**Keep your token.** An access token works for an hour.")
+		require.Contains(t, string(d.JSON()), want)
+		require.Equal(t, want != "", strings.Contains(string(d.JSON()), "A personal application that asks for more"))
+	}
+	var read struct {
+		Components struct {
+			Responses map[string]struct{ Description string }
+			Schemas   struct {
+				Explanation struct {
+					Properties struct{ By, Rule struct{ Enum []string } }
+				}
+			}
+			Headers map[string]struct{ Description string }
+		}
+	}
+	require.NoError(t, json.Unmarshal(apidoc.New(apidoc.Options{}).JSON(), &read))
+	off := 0
+	for name, response := range read.Components.Responses {
+		if strings.Contains(response.Description, "The application is switched off: `explanation` says why") {
+			off++
+			require.Regexp(t, `UnauthorizedClient|InvalidToken`, name)
+		}
+	}
+	require.Greater(t, off, 2)
+	require.Equal(t, []string{"wasteful_tokens_per_hour", "wasteful_tokens_per_day"}, read.Components.Schemas.Explanation.Properties.Rule.Enum)
+	require.Equal(t, []string{"policy", "operator", "alert"}, read.Components.Schemas.Explanation.Properties.By.Enum)
+	require.Contains(t, read.Components.Headers["RateLimit"].Description, "`wasted-hour`")
 }
 
 // Each row of the catalogue is described with its scope, and every scope is told.

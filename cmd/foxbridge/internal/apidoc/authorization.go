@@ -58,7 +58,15 @@ func answer(description string, body schema, sample any) map[string]response {
 }
 
 // ofClient are the refusals of what an application calls with its own credentials.
-func ofClient() []refusal {
+func ofClient() []refusal { return append(ofAnyClient(), switchedOff()) }
+
+// switchedOff is the refusal of an application that an answer explains.
+func switchedOff() refusal {
+	return refusal{http.StatusBadRequest, oauth.CodeUnauthorizedClient, "The application is switched off: `explanation` says why and how it comes back, `error_uri` is its owner’s page", nil}
+}
+
+// ofAnyClient is ofClient for what an application may call that is switched off.
+func ofAnyClient() []refusal {
 	return []refusal{
 		{http.StatusBadRequest, oauth.CodeInvalidRequest, "A parameter is missing, given twice, or no text; or the body is none of the three forms", nil},
 		{http.StatusBadRequest, oauth.CodeUnauthorizedClient, "The application is not approved, or may not use this grant", nil},
@@ -217,7 +225,7 @@ func (b *builder) revoke() *operation {
 		Description: "RFC 7009. With a refresh token all that came of the same grant ends. The answer is the same whether there was such a token or not. An application that is switched off may do it too.",
 		Responses:   answer("It is over.", schema{"type": "object"}, values{}),
 	}
-	b.refusals(o.Responses, plain(), append(ofClient(), credentialsInBody()))
+	b.refusals(o.Responses, plain(), append(ofAnyClient(), credentialsInBody()))
 	return o
 }
 

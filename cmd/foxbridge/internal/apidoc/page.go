@@ -57,6 +57,7 @@ type pageView struct {
 
 // convention is a Convention for a template.
 type convention struct {
+	ID    string // of its place on the page
 	Name  string
 	Parts []part
 }
@@ -66,10 +67,10 @@ type part struct {
 	Code bool
 }
 
-func conventions() []convention {
+func shownConventions(all []Convention) []convention {
 	var list []convention
-	for _, c := range Conventions() {
-		shown := convention{Name: c.Name}
+	for _, c := range all {
+		shown := convention{ID: strings.ReplaceAll(strings.ToLower(c.Name), " ", "-"), Name: c.Name}
 		for i, text := range strings.Split(c.Text, "`") {
 			shown.Parts = append(shown.Parts, part{text, i%2 == 1})
 		}
@@ -80,5 +81,5 @@ func conventions() []convention {
 
 // Serve answers with the page in the layout of site.
 func (p *Page) Serve(site *web.Pages, w http.ResponseWriter, r *http.Request) {
-	site.Render(w, r, http.StatusOK, "docs", pageView{Document: Path, Conventions: conventions(), Groups: p.document.Groups()})
+	site.Render(w, r, http.StatusOK, "docs", pageView{Document: Path, Conventions: shownConventions(p.document.Conventions()), Groups: p.document.Groups()})
 }

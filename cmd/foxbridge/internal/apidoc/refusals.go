@@ -39,6 +39,7 @@ func ended(outcome devices.Outcome, when string, headers ...string) refusal {
 func ofToken(method string) []refusal {
 	list := []refusal{
 		{http.StatusUnauthorized, oauth.CodeInvalidToken, "No access token was given, or not a live one, or two that differ", []string{headerChallenge}},
+		{http.StatusUnauthorized, oauth.CodeInvalidToken, "The application is switched off: `explanation` says why and how it comes back, `error_uri` is its owner’s page", []string{headerChallenge}},
 		{http.StatusTooManyRequests, oauth.CodeSlowDown, "Too many requests", []string{headerRetryAfter}},
 		{http.StatusInternalServerError, codeServerError, "The server failed", nil},
 		{http.StatusServiceUnavailable, oauth.CodeUnavailable, unavailable, []string{headerRetryAfter}},
@@ -131,8 +132,10 @@ func (b *builder) refusals(to map[string]response, form refusalForm, list []refu
 	for status, alike := range byStatus {
 		slices.SortFunc(alike, func(a, b refusal) int { return cmp.Or(cmp.Compare(a.code, b.code), cmp.Compare(a.when, b.when)) })
 		name := form.name
-		for _, r := range alike {
-			name += camel(r.code)
+		for i, r := range alike {
+			if i == 0 || alike[i-1].code != r.code {
+				name += camel(r.code)
+			}
 		}
 		name = b.component(name+strconv.Itoa(status), b.refused(form, alike))
 		to[strconv.Itoa(status)] = response{Ref: reference("responses", name)}

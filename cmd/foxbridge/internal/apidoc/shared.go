@@ -3,6 +3,7 @@ package apidoc
 import (
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/oauth"
+	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
 const mediaJSON = "application/json"
@@ -36,12 +37,13 @@ func sharedHeaders() map[string]header {
 		headerETag:      {Description: "Names the content, for `If-None-Match` (RFC 9110 section 8.8.3).", Schema: text("")},
 		headerRequestID: {Description: "Names the request in the log: that of the request, or a new one.", Schema: text("")},
 		headerPolicy: {
-			Description: "The limits that the request was counted by: for each its quota `q` of requests in `w` seconds. Absent if they are switched off.",
+			Description: "The limits that the request was counted by: for each its quota `q` of requests in `w` seconds. That of `wasted-hour` and `wasted-day`, at the token endpoint, is of wasteful tokens. Absent if they are switched off.",
 			Schema:      text(""), Example: `"api";q=600;w=60`,
 		},
 		headerLimit: {
-			Description: "How the caller stands with each: `r` requests may come at once, and in `t` seconds the whole quota is there again.",
-			Schema:      text(""), Example: `"api";r=599;t=1`,
+			Description: "How the caller stands with each: `r` requests may come at once, and in `t` seconds the whole quota is there again. " +
+				"Of `wasted-hour` and `wasted-day`, `r` wasteful tokens are left until the application is switched off, and in `t` seconds the first of those that count leaves the window.",
+			Schema: text(""), Example: `"api";r=599;t=1`,
 		},
 	}
 }
@@ -104,15 +106,15 @@ func sharedSchemas() map[string]schema {
 			must("finishedAt", nullable(moment("Null while pending."))),
 		),
 		"Explanation": describe(object(
-			must("by", words("Who switched it off.", oauth.ByPolicy, oauth.ByOwner, oauth.ByOperator, oauth.ByAlert)),
+			must("by", words("Who switched it off: the policy, an operator, or the operator’s monitoring.", oauth.ByPolicy, oauth.ByOperator, oauth.ByAlert)),
 			must("since", describe(schema{"type": "string", "format": "date-time"}, "Since when it is off.")),
-			may("rule", text("Of the policy.")),
-			may("window_seconds", whole("", 1)),
+			may("rule", words("The limit that was overstepped. With it come the fields up to `last`: they are the policy’s.", oauthhttp.Rules()...)),
+			may("window_seconds", whole("How long the window of the rule is.", 1)),
 			may("count", whole("Wasteful tokens in the window, with the one that was refused.", 0)),
 			may("inherited", whole("Of these, issued to applications of the owner that were deleted before this one was registered. Missing if there are none.", 1)),
-			may("allowed", whole("", 0)),
+			may("allowed", whole("Wasteful tokens that the rule allows in its window.", 0)),
 			may("first", describe(schema{"type": "string", "format": "date-time"}, "The minute of the first of them.")),
-			may("last", schema{"type": "string", "format": "date-time"}),
+			may("last", describe(schema{"type": "string", "format": "date-time"}, "When the one was refused by which the application was switched off.")),
 			may("reason", text("In the words of whoever switched it off.")),
 			must("advice", text("What to do instead.")),
 		), "Why an application is switched off, and how it comes back."),

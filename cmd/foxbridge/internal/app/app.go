@@ -270,6 +270,9 @@ func (a *App) startPublic(context.Context) error {
 		a.log.Warn("the public listener is reached from other machines, and public-url is not set: people cannot sign in from there",
 			"issuer", a.record.OAuth.Issuer())
 	}
+	if a.cfg.OperatorContact == "" && a.record.OAuth.Mode() == oauth.ModeEnforce {
+		a.log.Warn("operator-contact is not set: owners of applications that only an operator can reactivate are not told where to ask")
+	}
 	a.startServer(a.public)
 	return nil
 }

@@ -54,6 +54,7 @@ func TestServesFromStartToStop(t *testing.T) {
 		for name, address := range map[string]net.Addr{"http": b.HTTPAddr(), "mqtt": b.MQTTAddr(), "operator": b.OperatorAddr()} {
 			require.Contains(t, b.log.String(), "msg=listening name="+name+" address="+address.String())
 		}
+		require.Equal(t, 1, strings.Count(b.log.String(), `level=WARN msg="operator-contact is not set`))
 		status, body := b.get(t, b.operator("/healthz"))
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, "ok\n", body)

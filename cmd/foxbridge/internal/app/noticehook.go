@@ -8,6 +8,7 @@ import (
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/notify"
 	"github.com/foxbridge/foxbridge/oauth"
+	"github.com/foxbridge/foxbridge/oauth/oauthhttp"
 )
 
 // hook tells the operator's webhook.
@@ -69,7 +70,7 @@ func (h *hook) send(ctx context.Context, n oauth.Notice) error {
 	}
 	if n.Rule != "" {
 		first, last := n.First.UTC(), n.At.UTC()
-		data.Rule, data.Window = "wasteful_tokens_per_"+string(n.Rule), int64(n.Rule.Window()/time.Second)
+		data.Rule, data.Window = oauthhttp.RuleName(n.Rule), int64(n.Rule.Window()/time.Second)
 		data.Count, data.Inherited, data.Allowed, data.First, data.Last = n.Used, n.Inherited, n.Allowed, &first, &last
 	}
 	client, owner, err := h.service.Owner(ctx, n.ClientID)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/notify"
+	"github.com/foxbridge/foxbridge/internal/web"
 	"github.com/foxbridge/foxbridge/oauth"
 )
 
@@ -18,7 +19,15 @@ var mailFiles embed.FS
 
 // newMails reads the texts of mail.
 func newMails() (*template.Template, error) {
-	texts, err := template.ParseFS(mailFiles, "mails/*.txt")
+	agree := func(l web.Language) func(n int, singular, plural string) string {
+		return func(n int, singular, plural string) string {
+			if l.Singular(int64(n)) {
+				return singular
+			}
+			return plural
+		}
+	}
+	texts, err := template.New("").Funcs(template.FuncMap{"en": agree(web.English), "fr": agree(web.French)}).ParseFS(mailFiles, "mails/*.txt")
 	if err != nil {
 		return nil, fmt.Errorf("read texts of mail: %w", err)
 	}
@@ -40,10 +49,12 @@ type letter struct {
 	Day                         bool // the rule is that of the day
 	Counted                     bool // it is the policy's
 	First, At                   string
+	Brief                       bool // both are the same minute
 	Reason                      string
 	Drain                       bool
 	Operator                    bool   // has switched it off
-	Decides                     bool   // an operator does, on whether it is reactivated
+	Decides                     bool   // an operator does, or will, on whether it is reactivated
+	Again                       string // from when its owner may reactivate it alone, if an operator decides until then
 	Active                      bool   // it is not off any more
 	Contact                     string // of the operator; may be empty
 	Link                        string
@@ -79,6 +90,13 @@ func (p *post) send(ctx context.Context, n oauth.Notice) error {
 			return err
 		}
 	}
+	if n.Verdict == oauth.VerdictWarning {
+		left, err := p.service.Left(ctx, client.ID)
+		if err != nil {
+			return err
+		}
+		l.Decides = left == 0
+	}
 	mail, err := p.write(n, owner.Email, l)
 	if err != nil {
 		return err
@@ -94,6 +112,9 @@ func (p *post) wayBack(ctx context.Context, r oauth.Ruling, l *letter) error {
 	}
 	if l.Decides = way.Left == 0; l.Decides {
 		l.Contact = p.service.OperatorContact()
+		if !way.Again.IsZero() {
+			l.Again = stamp(way.Again)
+		}
 		return nil
 	}
 	secret, err := p.service.NewLink(ctx, r)
@@ -105,15 +126,16 @@ func (p *post) wayBack(ctx context.Context, r oauth.Ruling, l *letter) error {
 }
 
 func letterOf(r oauth.Ruling, c oauth.Client, owner oauth.User, issuer string) letter {
-	at := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 	return letter{
 		Name: oneLine(owner.Name), App: oneLine(c.Name), ClientID: c.ID, Issuer: issuer,
 		Used: r.Used, Inherited: r.Inherited, Allowed: r.Allowed, Day: r.Rule == oauth.RuleDay, Counted: r.Rule != "",
-		First: at(r.First), At: at(r.At), Reason: oneLine(r.Reason),
+		First: stamp(r.First), At: stamp(r.At), Brief: oauth.Minute(r.First) == oauth.Minute(r.At), Reason: oneLine(r.Reason),
 		Drain: r.Lever == oauth.LeverDrain, Operator: r.Actor == oauth.ByOperator, Active: c.Status == oauth.Active,
 		Link: issuer + "/dev/apps/" + c.ID,
 	}
 }
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // oneLine keeps what people chose within its line.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -32,6 +33,9 @@ type ruledRecord struct {
 	client  oauth.Client
 	secret  string
 
+	store     oauth.Store // of the service
+	passwords *oauth.Passwords
+
 	mu      sync.Mutex
 	now     time.Time
 	log     bytes.Buffer
@@ -47,6 +51,7 @@ func newRuled(t testing.TB, store oauth.Store, mode oauth.Mode) *ruledRecord {
 		Workers: 2, Params: argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
 	})
 	require.NoError(t, err)
+	r.store, r.passwords = store, passwords
 	r.service, err = oauth.New(oauth.Options{
 		Store: store, Passwords: passwords, Now: r.Now, Issuer: "https://foxbridge.example",
 		Mode: mode, Limits: &oauth.Limits{Hour: 4, Day: 10}, OperatorContact: "help@foxbridge.example",
@@ -125,12 +130,12 @@ func TestEachVerdictIsMailedOnceInWordsThatExplainIt(t *testing.T) {
 		subject string
 		text    []string
 	}{
-		{`Application "Morning script": half of its limit is used up / la moitié de sa limite est atteinte`, []string{
-			"was issued 2 access tokens within one hour that it did not need: that is half of the 4 that are allowed", "a reçu 2 jetons d'accès inutiles en une heure",
+		{`Application "Morning script": at least half of its limit is used up / au moins la moitié de sa limite est atteinte`, []string{
+			"was issued 2 access tokens within one hour that it did not need. 4 are allowed, and at least half of that is used up.", "a reçu 2 jetons d'accès inutiles en une heure. 4 sont autorisés",
 		}},
-		{`Application "Morning script": about to be switched off / bientôt désactivée`, []string{"was issued 4 access tokens within one hour"}},
+		{`Application "Morning script": about to be switched off / bientôt désactivée`, []string{"was issued 4 access tokens within one hour", "until you have reactivated it", "tant que vous ne l'avez pas réactivée"}},
 		{`Application "Morning script": switched off / désactivée`, []string{
-			"it asked for 5 access tokens within one hour that it did not need, from 2026-03-01 12:00 UTC to 2026-03-01 12:00 UTC, and 4 are allowed. It gets no new tokens, and those that it has are refused.",
+			"it asked for 5 access tokens within one hour that it did not need, on 2026-03-01 12:00 UTC. 4 are allowed. It gets no new tokens, and those that it has are refused.",
 			"The link is good for one reactivation, for 14 days, and only for you", "Ask for a new one when the API answers 401",
 		}},
 	} {
@@ -368,7 +373,8 @@ func TestAMailTellsWhoDecides(t *testing.T) {
 	require.NoError(t, err)
 	mail.pass(t.Context())
 	text := box.Letters()[0].Text
-	require.Contains(t, text, "switched off by the operator's monitoring on 2026-03-01 12:00 UTC. The reason given: alert Storm: too busy")
+	require.Contains(t, text, "switched off by the operator's monitoring on 2026-03-01 12:00 UTC. The reason given: \"alert Storm: too busy\". It gets no new tokens")
+	require.Contains(t, text, "La raison donnée : « alert Storm: too busy ». Elle ne reçoit")
 	require.NotContains(t, text, "What to change")
 	require.Contains(t, text, "?link=")
 
@@ -376,8 +382,8 @@ func TestAMailTellsWhoDecides(t *testing.T) {
 	require.NoError(t, err)
 	mail.pass(t.Context())
 	text = box.Letters()[1].Text
-	require.Contains(t, text, "Only an operator can reactivate it. Write to help@foxbridge.example and say what you have changed. Its page says how to ask:")
-	require.Contains(t, text, "Seul un opérateur peut la réactiver. Écrivez à help@foxbridge.example et dites ce que vous avez changé. Sa page dit comment")
+	require.Contains(t, text, "Only an operator can reactivate it. Write to help@foxbridge.example, say what you have changed, and give the client ID "+r.client.ID+". What happened is on its page:")
+	require.Contains(t, text, "Seul un opérateur peut la réactiver. Écrivez à help@foxbridge.example, dites ce que vous avez changé et donnez l'identifiant client "+r.client.ID)
 	require.NotContains(t, text, "?link=")
 
 	_, err = r.service.SwitchOff(t.Context(), r.client.ID, oauth.ByOperator, "", "abuse again")
@@ -386,6 +392,45 @@ func TestAMailTellsWhoDecides(t *testing.T) {
 	require.NoError(t, err)
 	mail.pass(t.Context())
 	require.Contains(t, box.Letters()[2].Text, "It has been reactivated since.")
+}
+
+// The third time an owner is told before and after that it is the operator who decides,
+// whom to ask, and from when they may again.
+func TestAMailTellsThatNoReactivationIsLeft(t *testing.T) {
+	t.Parallel()
+	r, box := onSQLite(t), notifytest.NewMailbox(t)
+	var err error
+	r.service, err = oauth.New(oauth.Options{
+		Store: r.store, Passwords: r.passwords, Now: r.Now, Issuer: "https://foxbridge.example", Limits: &oauth.Limits{Hour: 1, Day: 10},
+	})
+	require.NoError(t, err)
+	for range 2 {
+		r.asks(3)
+		did, err := r.service.ReactivateOwn(t.Context(), r.client.OwnerID, r.client.ID, "", netip.Addr{})
+		require.NoError(t, err)
+		require.True(t, did)
+		r.advance(48 * time.Hour)
+	}
+	r.asks(3)
+	r.teller(r.service, oauth.ChannelMail, r.post(box).send).pass(t.Context())
+	letters := box.Letters()
+	warning, off := letters[len(letters)-2], letters[len(letters)-1]
+	require.Contains(t, warning.Subject, "about to be switched off")
+	for letter, texts := range map[string][]string{
+		warning.Text: {
+			"was issued 1 access token within one hour that it did not need. 1 is allowed. If it asks for more than 1, it gets no tokens any more until the operator of this service has reactivated it: you have done so twice in 30 days.",
+			"1 jeton d'accès inutile en une heure. 1 est autorisé. Si elle en demande plus de 1, elle ne reçoit plus aucun jeton tant que l'opérateur de ce service ne l'a pas réactivée",
+		},
+		off.Text: {
+			"it asked for 2 access tokens within one hour that it did not need, on 2026-03-05 12:00 UTC. 1 is allowed.",
+			"You have reactivated it twice in 30 days, so now only an operator can; from 2026-03-31 12:00 UTC on you can do it yourself again. Ask whoever runs this service for you, say what you have changed, and give the client ID " + r.client.ID,
+			"À partir du 2026-03-31 12:00 UTC, vous pourrez de nouveau le faire vous-même. Demandez à la personne qui gère ce service",
+		},
+	} {
+		for _, text := range texts {
+			require.Contains(t, strings.ReplaceAll(letter, "\r\n", "\n"), text)
+		}
+	}
 }
 
 func TestTheOperatorIsToldByASignedWebhook(t *testing.T) {

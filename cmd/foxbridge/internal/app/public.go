@@ -38,7 +38,7 @@ func publicHandler(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, 
 
 func publicRoutes(cfg config.Config, r *Record, l *limits, m *metrics.Metrics, now func() time.Time, down *outages) (*mux.Router, error) {
 	address, log := addressBehind(cfg.Proxies()), down.log
-	document := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet})
+	document := apidoc.New(apidoc.Options{Server: r.OAuth.Issuer(), CommandGet: cfg.CommandGet, Limits: r.OAuth.SwitchesOffAt()})
 	authorization := oauthhttp.New(oauthhttp.Options{Service: r.OAuth, Logger: log, Observer: m, Address: address, Limits: l, Outage: down.is})
 	pages, err := publicPages(cfg, r, l, document, down)
 	if err != nil {

@@ -30,7 +30,9 @@ func TestASealKeyIsDrawnOnceAndKept(t *testing.T) {
 		require.Equal(t, cfg.DatabaseURL != "", strings.Contains(first.log.String(), "seal-key is not set"))
 		require.NoError(t, first.Stop(t.Context()))
 
+		cfg.OperatorContact = "help@example.org"
 		second := startBridge(t, cfg)
+		require.NotContains(t, second.log.String(), "operator-contact is not set")
 		require.NotContains(t, second.log.String(), "a seal key was drawn")
 		again, err := os.ReadFile(path)
 		require.NoError(t, err)
