@@ -33,13 +33,18 @@ const (
 // with a series, it takes its place. The one that leaves has no series any more: what
 // that has shown at a scrape goes to "former", what came since the last scrape to
 // "other". If it comes back it begins at zero, as a counter does after a restart. This
-// happens at a scrape and nowhere else, one place at each. So
+// happens at a scrape and nowhere else, one place at each; but one that is deleted leaves
+// in the same way at once. So, to the one who scrapes,
 //
 //   - no series ever decreases from one scrape to the next,
 //   - all series together are all tokens, at each scrape,
 //   - the increase of all series but "former" from one scrape to the next is what was
 //     issued in between. The increase of "former" was shown before, under a client_id,
 //     and must be left out of a rate.
+//
+// To each of several who scrape one bridge the first two hold as well. What an application
+// was issued between a scrape of one of them and a later one of another, after which it
+// leaves, is no increase to the first: it was shown, but to the other.
 //
 // Busy is a count of tokens that halves from time to time. Of applications without a
 // series only so many are estimated (Metwally and others, "Efficient computation of
@@ -169,13 +174,30 @@ func (f *fleet) exchange() {
 	if in.sure() <= 2*m.score {
 		return
 	}
-	m.take(m.shown)
-	f.former.add(m.shown)
-	f.other.add(m.tally)
-	delete(f.named, out)
+	f.leave(out, m)
 	f.waiting.remove(in)
 	f.named[in.id] = &member{score: in.sure()}
 	f.waiting.put(out, m.score)
+}
+
+// leave takes an application's series away.
+func (f *fleet) leave(id string, m *member) {
+	m.take(m.shown)
+	f.former.add(m.shown)
+	f.other.add(m.tally)
+	delete(f.named, id)
+}
+
+// deleted forgets an application, and makes room for another one.
+func (f *fleet) deleted(clientID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m, is := f.named[clientID]; is {
+		f.leave(clientID, m)
+	}
+	if w, is := f.waiting.byID[clientID]; is {
+		f.waiting.remove(w)
+	}
 }
 
 // Describe implements prometheus.Collector.

@@ -92,8 +92,14 @@ func TestIssuanceSeriesAreMonotonicAndComplete(t *testing.T) {
 			before, wastefulBefore, sinceScrape = issued, wasteful, 0
 		}
 		burst := rapid.OneOf(rapid.IntRange(1, 3), rapid.IntRange(1, 60), rapid.IntRange(1, 600))
+		var deletions [13]int
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			id := fmt.Sprintf("c%d", rapid.IntRange(0, 12).Draw(t, "client"))
+			n := rapid.IntRange(0, 12).Draw(t, "client")
+			if rapid.IntRange(0, 9).Draw(t, "deleted") == 0 {
+				m.Deleted(fmt.Sprintf("c%d-%d", n, deletions[n]))
+				deletions[n]++ // no id is given again
+			}
+			id := fmt.Sprintf("c%d-%d", n, deletions[n])
 			grant, wasteful := grants.Draw(t, "grant"), rapid.Bool().Draw(t, "wasteful")
 			for range burst.Draw(t, "tokens") {
 				m.TokenIssued(id, grant, wasteful)
@@ -145,6 +151,26 @@ func TestBusiestApplicationsAreNamed(t *testing.T) {
 	m.TokenIssued("late", "password", true)
 	issued, _ = scrape(t, r)
 	require.Equal(t, 1.0, issued[[2]string{"late", "password"}], "it counts from where it was named")
+}
+
+// Applications that are deleted hold no places.
+func TestDeletedApplicationsMakeRoom(t *testing.T) {
+	t.Parallel()
+	m, r := bounded(t, 2)
+	for round := range 9 {
+		id := fmt.Sprintf("brief%d", round)
+		m.TokenIssued(id, "password", true)
+		if round%2 == 0 {
+			scrape(t, r)
+		}
+		m.TokenIssued(id, "password", false)
+		m.Deleted(id)
+	}
+	m.Deleted("unknown")
+	m.TokenIssued("here", "password", false)
+	issued, wasteful := scrape(t, r)
+	require.Equal(t, map[[2]string]float64{{"here", "password"}: 1, {"former", "password"}: 5, {"other", "password"}: 13}, issued)
+	require.Equal(t, map[string]float64{"here": 0, "former": 5, "other": 4}, wasteful)
 }
 
 // Names that the collective series have are no application's.

@@ -114,7 +114,7 @@ func New(r prometheus.Registerer, o Options) (*Metrics, error) {
 		}, []string{"kind", "operation"}),
 		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "notices_total",
-			Help: "Attempts to tell somebody of a verdict on an application, by channel and what became of them: told, failed (tried again later), given_up, vain (nobody is to be told), withheld (the owner was sent enough mail).",
+			Help: "Attempts to tell somebody of a verdict on an application, by channel and what became of them: told, failed (tried again later), given_up, vain (nobody is to be told), withheld (enough was told of that owner's applications).",
 		}, []string{"channel", "result"}),
 		linkUp: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "mqtt_link_up",
@@ -209,6 +209,9 @@ func knownMethod(method string) string {
 func (m *Metrics) TokenIssued(clientID, grant string, wasteful bool) {
 	m.fleet.issued(clientID, grant, wasteful)
 }
+
+// Deleted says that an application is gone: its series stand for nobody any more.
+func (m *Metrics) Deleted(clientID string) { m.fleet.deleted(clientID) }
 
 // Judged counts a verdict of the issuance policy other than fine. kind is that of the
 // application, rule the one that came nearest to its limit; shadow says that no answer

@@ -83,7 +83,8 @@ func (s *Service) addUser(ctx context.Context, user User, password, who string) 
 
 // AddClient registers a personal application of the user with this email, and gives
 // its client_secret, which nothing can show again. What cannot be stored is a
-// *FieldError; of an owner without an account its cause is ErrNotFound.
+// *FieldError; of an owner without an account its cause is ErrNotFound, and of one who has
+// registered Options.Registrations within a day a *TooSoonError.
 func (s *Service) AddClient(ctx context.Context, ownerEmail, name string) (c Client, secret string, err error) {
 	if name, err = checkName(name); err != nil {
 		return Client{}, "", err
@@ -93,8 +94,8 @@ func (s *Service) AddClient(ctx context.Context, ownerEmail, name string) (c Cli
 		return Client{}, "", err
 	}
 	c, secret = s.personal(NewClientID(), owner.ID, name)
-	if err := s.opts.Store.AddClient(ctx, c, s.noted(by{}, c, ActionAppCreated)); err != nil {
-		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
+	if err := s.add(ctx, c, 0, s.noted(by{}, c, ActionAppCreated)); err != nil {
+		return Client{}, "", err
 	}
 	return c, secret, nil
 }
@@ -130,8 +131,7 @@ const (
 
 // RequestCommercial registers a commercial application that an operator has yet to
 // approve, and gives its client_secret, which nothing can show again; a public one
-// has none. What cannot be stored is a *FieldError; of an owner without an account
-// its cause is ErrNotFound.
+// has none. What cannot be stored is a *FieldError, with the causes of AddClient.
 func (s *Service) RequestCommercial(ctx context.Context, r CommercialRequest) (c Client, secret string, err error) {
 	if err := s.checkCommercial(&r); err != nil {
 		return Client{}, "", err
@@ -141,8 +141,8 @@ func (s *Service) RequestCommercial(ctx context.Context, r CommercialRequest) (c
 		return Client{}, "", err
 	}
 	c, secret = s.commercial(NewClientID(), owner.ID, r)
-	if err := s.opts.Store.AddClient(ctx, c, s.noted(by{}, c, ActionAppRequested)); err != nil {
-		return Client{}, "", fmt.Errorf("add client of user %d: %w", owner.ID, err)
+	if err := s.add(ctx, c, 0, s.noted(by{}, c, ActionAppRequested)); err != nil {
+		return Client{}, "", err
 	}
 	return c, secret, nil
 }
@@ -224,6 +224,20 @@ func isForbidden(r rune) bool { return (unicode.IsControl(r) || isInvisible(r)) 
 // can pass for something else, or run in another order than it is stored.
 func isInvisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// OneLine is a text as a reason or a name may hold it: without what nobody sees, and with
+// one space for each run of spaces, breaks of lines and control characters.
+func OneLine(s string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
+			return ' '
+		case isInvisible(r):
+			return -1
+		}
+		return r
+	}, s)), " ")
 }
 
 // AddSecret gives an application a second client_secret, so that it can change over

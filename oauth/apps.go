@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // ErrTooMany says that an owner has as many clients as are allowed. It is an error of
@@ -17,6 +18,10 @@ const (
 	personalMax = 10 // personal applications that a person may have
 	pendingMax  = 10 // commercial ones that may wait for an operator
 	ownedMax    = 200
+
+	// RegistrationsWithin is the time in which a person may register
+	// Options.Registrations applications.
+	RegistrationsWithin = 24 * time.Hour
 )
 
 // Applications lists those of an owner, the newest first.
@@ -51,8 +56,9 @@ func (s *Service) Application(ctx context.Context, ownerID int64, clientID strin
 // has drawn with NewClientID, so that a repeat creates nothing. from is where the owner
 // is. It gives the application's
 // client_secret, which nothing can show again. A name or a client_id that cannot be is
-// a *FieldError; of a client_id that is taken its cause is ErrExists, and of a person
-// who has 10 personal applications it is ErrTooMany.
+// a *FieldError; of a client_id that is taken its cause is ErrExists, of a person
+// who has 10 personal applications it is ErrTooMany, and of one who has registered
+// Options.Registrations within a day a *TooSoonError.
 func (s *Service) CreatePersonal(ctx context.Context, ownerID int64, clientID, name string, from netip.Addr) (c Client, secret string, err error) {
 	if name, err = checkName(name); err != nil {
 		return Client{}, "", err
@@ -82,12 +88,24 @@ func (s *Service) register(ctx context.Context, c Client, limit int, noted Chang
 	if !isHex(c.ID, clientIDDigits) {
 		return &FieldError{Field: "client_id", Problem: "is malformed"}
 	}
-	err := s.opts.Store.AddClientWithin(ctx, c, limit, noted)
+	return s.add(ctx, c, limit, noted)
+}
+
+// add adds a client, of those that are like it up to limit (0: no limit), and of all that
+// its owner registers within a day Options.Registrations: each may get a token that is not
+// wasteful, and each is kept for long after it is deleted.
+func (s *Service) add(ctx context.Context, c Client, limit int, noted Change) error {
+	room := Room{Alike: limit, Recent: max(0, s.opts.Registrations), Within: RegistrationsWithin}
+	err := s.opts.Store.AddClientWithin(ctx, c, room, noted)
+	soon, isSoon := errors.AsType[*TooSoonError](err)
 	switch {
 	case errors.Is(err, ErrExists):
 		return &FieldError{Field: "client_id", Problem: "is taken", Err: err}
 	case errors.Is(err, ErrTooMany):
 		return &FieldError{Field: "owner", Problem: fmt.Sprintf("has %d applications of this kind already", limit), Err: err}
+	case isSoon:
+		return &FieldError{Field: "owner", Problem: fmt.Sprintf("has registered %d applications within a day; the next may follow at %s",
+			soon.Recent, soon.Minute().Format("2006-01-02 15:04 UTC")), Err: err}
 	case err != nil:
 		return fmt.Errorf("add client of user %d: %w", c.OwnerID, err)
 	}

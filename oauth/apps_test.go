@@ -66,6 +66,51 @@ func TestApplicationsThatCannotBeCreated(t *testing.T) {
 	require.Equal(t, oauth.Pending, c.Status)
 }
 
+// Whoever deletes applications to register others is let do so 20 times a day: each
+// gets a first token, and stays on record.
+func TestAPersonRegistersTwentyApplicationsADay(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	began := s.clock.Now() // when the first of Bob's was registered
+	for range 18 {
+		s.clock.Advance(time.Second)
+		c, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n", home())
+		require.NoError(t, err)
+		require.NoError(t, s.DeleteOwn(t.Context(), s.bob.ID, c.ID, netip.Addr{}))
+	}
+	request := s.request()
+	_, _, err := s.CreateCommercial(t.Context(), s.bob.ID, oauth.NewClientID(), request)
+	require.NoError(t, err)
+	for name, register := range map[string]func() error{
+		"on the page": func() error {
+			_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n", home())
+			return err
+		},
+		"for a request": func() error {
+			_, _, err := s.CreateCommercial(t.Context(), s.bob.ID, oauth.NewClientID(), request)
+			return err
+		},
+		"by command": func() error { _, _, err := s.AddClient(t.Context(), bobEmail, "n"); return err },
+	} {
+		err := register()
+		requireField(t, err, "owner", nil)
+		require.EqualError(t, err, "owner has registered 20 applications within a day; the next may follow at 2026-03-02 12:00 UTC", name)
+		soon, is := errors.AsType[*oauth.TooSoonError](err)
+		require.True(t, is, name)
+		require.Equal(t, &oauth.TooSoonError{Recent: 20, Next: began.Add(24 * time.Hour)}, soon, name)
+	}
+	_, _, err = s.CreatePersonal(t.Context(), s.alice.ID, oauth.NewClientID(), "n", home())
+	require.NoError(t, err, "of another person")
+	s.clock.Advance(began.Add(24 * time.Hour).Sub(s.clock.Now()))
+	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n", home())
+	require.NoError(t, err)
+	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "n", home())
+	require.EqualError(t, err, "owner has registered 20 applications within a day; the next may follow at 2026-03-02 12:01 UTC", "a second later, so not before the minute is over")
+	unbounded := s.with(t, func(o *oauth.Options) { o.Registrations = -1 })
+	_, _, err = unbounded.AddClient(t.Context(), bobEmail, "n")
+	require.NoError(t, err)
+}
+
 func requireField(t *testing.T, err error, field string, cause error) {
 	t.Helper()
 	wrong, is := errors.AsType[*oauth.FieldError](err)
@@ -116,7 +161,7 @@ var errLost = errors.New("lost")
 
 func (lost) Client(context.Context, string) (oauth.Client, error)          { return oauth.Client{}, errLost }
 func (lost) ClientsOf(context.Context, int64, int) ([]oauth.Client, error) { return nil, errLost }
-func (lost) AddClientWithin(context.Context, oauth.Client, int, ...oauth.Change) error {
+func (lost) AddClientWithin(context.Context, oauth.Client, oauth.Room, ...oauth.Change) error {
 	return errLost
 }
 

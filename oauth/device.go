@@ -144,11 +144,8 @@ func FormatUserCode(normal string) string {
 // AuthorizeDevice begins the way of a device to its tokens. An application has at most
 // 20 codes that wait for an answer; then it is an *Error with CodeSlowDown.
 func (s *Service) AuthorizeDevice(ctx context.Context, req DeviceRequest) (DeviceAuthorization, error) {
-	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret)
+	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret, req.Address)
 	if err != nil {
-		return DeviceAuthorization{}, s.refuse("", err)
-	}
-	if err := s.admit(ctx, client, req.Address); err != nil {
 		return DeviceAuthorization{}, err
 	}
 	if !slices.Contains(grantsOf(client), GrantDevice) {

@@ -351,6 +351,7 @@ func (s *Service) delete(ctx context.Context, c Client, who by) error {
 	case err != nil:
 		return fmt.Errorf("delete client %s: %w", c.ID, err)
 	}
+	s.opts.Observer.Deleted(c.ID)
 	s.opts.Observer.ConnectionsChanged(c.ID)
 	return nil
 }

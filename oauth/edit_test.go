@@ -38,7 +38,7 @@ func (s *server) live(t testing.TB, id string) oauth.Client {
 
 func TestWhatAnOperatorApprovedDoesNotChangeSilently(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newServer(t, func(o *oauth.Options) { o.Registrations = -1 })
 	const other = "https://app.example/other"
 	bare := func(*oauth.CommercialRequest) {}
 	two := func(r *oauth.CommercialRequest) { r.RedirectURIs = append(r.RedirectURIs, other) }
@@ -311,6 +311,7 @@ func TestADeletedPersonalApplicationLeavesRoom(t *testing.T) {
 	_, _, err := s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 	require.ErrorIs(t, err, oauth.ErrTooMany)
 	require.NoError(t, s.DeleteOwn(t.Context(), s.bob.ID, s.bobClient.ID, home()))
+	require.Equal(t, []string{s.bobClient.ID}, s.seen.deleted)
 	_, _, err = s.CreatePersonal(t.Context(), s.bob.ID, oauth.NewClientID(), "App", home())
 	require.NoError(t, err)
 }

@@ -43,6 +43,7 @@ type witness struct {
 	issued  [][2]string // client, grant
 	refused []string
 	judged  [][2]string // client, verdict
+	deleted []string    // clients
 }
 
 func (w *witness) TokenIssued(clientID, grant string, _ bool) {
@@ -54,6 +55,12 @@ func (w *witness) TokenIssued(clientID, grant string, _ bool) {
 func (*witness) Switched(string, bool, string) {}
 
 func (*witness) ConnectionsChanged(string) {}
+
+func (w *witness) Deleted(clientID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deleted = append(w.deleted, clientID)
+}
 
 func (w *witness) Judged(clientID, verdict, _ string) {
 	w.mu.Lock()

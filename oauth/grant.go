@@ -34,12 +34,8 @@ type TokenRequest struct {
 // Token authenticates a client and issues a pair of tokens on a grant.
 func (s *Service) Token(ctx context.Context, req TokenRequest) (Tokens, error) {
 	// 1. Authenticate the client.
-	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret)
+	client, err := s.authenticateClient(ctx, req.ClientID, req.ClientSecret, req.Address)
 	if err != nil {
-		return Tokens{}, s.refuse("", err)
-	}
-	// Only now: with a wrong secret nobody spends what is another's.
-	if err := s.admit(ctx, client, req.Address); err != nil {
 		return Tokens{}, err
 	}
 	return s.issue(ctx, client, req)
@@ -79,12 +75,14 @@ func (s *Service) issue(ctx context.Context, client Client, req TokenRequest) (T
 	if err := s.withheld(ctx, client, given.tally); err != nil {
 		return Tokens{}, s.refuse(client.ID, err)
 	}
-	if !given.again {
-		if !given.tally.Wasteful && (req.GrantType == GrantPassword || req.GrantType == GrantDevice) {
-			s.opts.Observer.ConnectionsChanged(client.ID)
-		}
-		s.opts.Observer.TokenIssued(client.ID, req.GrantType, given.tally.Wasteful)
+	if given.again {
+		given.Waste, err = s.budgets(ctx, client)
+		return given.Tokens, err
 	}
+	if !given.tally.Wasteful && (req.GrantType == GrantPassword || req.GrantType == GrantDevice) {
+		s.opts.Observer.ConnectionsChanged(client.ID)
+	}
+	s.opts.Observer.TokenIssued(client.ID, req.GrantType, given.tally.Wasteful)
 	given.Waste = wasteOf(given.tally, s.now())
 	return given.Tokens, nil
 }
@@ -94,13 +92,32 @@ func (s *Service) meter(c Client) Meter {
 	return Meter{Mode: s.opts.Mode, Kind: c.Kind, Limits: *s.opts.Limits, Lever: s.opts.Lever}
 }
 
-// authenticateClient identifies a client, which must be one that may be used.
-func (s *Service) authenticateClient(ctx context.Context, id, secret string) (Client, error) {
-	client, err := s.identify(ctx, id, secret)
+// authenticateClient is admitted of a client that must be one that may be used. What it
+// refuses for another reason than the credentials is a refusal of that client.
+func (s *Service) authenticateClient(ctx context.Context, id, secret string, from netip.Addr) (Client, error) {
+	client, err := s.admitted(ctx, id, secret, from)
 	if err != nil {
 		return Client{}, err
 	}
-	return client, s.usable(ctx, client)
+	if err := s.usable(ctx, client); err != nil {
+		return Client{}, s.refuse(client.ID, err)
+	}
+	return client, nil
+}
+
+// admitted identifies a client, whatever its status, and counts its request. That comes
+// after it is known and before it is refused for what it is: with a wrong secret nobody
+// spends what is another's, and with the right one nobody spends what strangers at the
+// same address have.
+func (s *Service) admitted(ctx context.Context, id, secret string, from netip.Addr) (Client, error) {
+	client, err := s.identify(ctx, id, secret)
+	if err != nil {
+		return Client{}, s.refuse("", err)
+	}
+	if err := s.admit(ctx, client, from); err != nil {
+		return Client{}, err
+	}
+	return client, nil
 }
 
 // identify finds the client that knows this secret, whatever its status; of a public

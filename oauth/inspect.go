@@ -61,15 +61,14 @@ func (s *Service) Introspect(ctx context.Context, req ClientRequest) (Token, boo
 // asking authenticates the client of a request that must name a token. It may be
 // switched off.
 func (s *Service) asking(ctx context.Context, req ClientRequest) (Client, error) {
-	client, err := s.identify(ctx, req.ClientID, req.ClientSecret)
-	if err == nil && client.Status != Off {
-		err = s.usable(ctx, client)
-	}
+	client, err := s.admitted(ctx, req.ClientID, req.ClientSecret, req.Address)
 	if err != nil {
-		return Client{}, s.refuse("", err)
-	}
-	if err := s.admit(ctx, client, req.Address); err != nil {
 		return Client{}, err
+	}
+	if client.Status != Off {
+		if err := s.usable(ctx, client); err != nil {
+			return Client{}, s.refuse(client.ID, err)
+		}
 	}
 	if req.Token == "" {
 		return Client{}, s.refuse(client.ID, missing("token"))

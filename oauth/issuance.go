@@ -46,6 +46,12 @@ const limitMax = 1_000_000
 // makes anything uncounted.
 type Counts struct{ Hour, Day int }
 
+// Standing is how an application stands with both limits.
+type Standing struct {
+	Counts
+	HourFirst, DayFirst time.Time // minutes of the first of those that count; zero if there are none
+}
+
 // Widths of the two windows in minutes.
 const (
 	HourMinutes = 60
@@ -195,6 +201,7 @@ type Waste struct {
 	Used      int
 	Remaining int           // never negative
 	Reset     time.Duration // until the first of those that are used leaves the window; zero if none is
+	Stays     bool          // the application is off: no time gives anything back, but a reactivation does
 }
 
 // wasteOf gives the budgets that there are.

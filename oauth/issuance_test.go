@@ -372,7 +372,9 @@ func (*issued) Judged(string, string, string) {}
 func (*issued) Switched(string, bool, string) {}
 
 func (*issued) ConnectionsChanged(string) {}
-func (*issued) Refused(string)            {}
+
+func (*issued) Deleted(string) {}
+func (*issued) Refused(string) {}
 
 func (o *issued) last() bool {
 	o.mu.Lock()
@@ -409,7 +411,7 @@ func (b *bridges) restart(i int) error {
 	}
 	store, stop := b.open()
 	b.closes[i] = stop
-	o := oauth.Options{Store: store, Passwords: b.passwords, Now: b.clock.Now, Observer: b.seen, Issuer: issuer, Scopes: []string{"read"}}
+	o := oauth.Options{Store: store, Passwords: b.passwords, Now: b.clock.Now, Observer: b.seen, Issuer: issuer, Scopes: []string{"read"}, Registrations: -1}
 	if b.options != nil {
 		b.options(&o)
 	}

@@ -16,7 +16,7 @@ var (
 // How long the ledger is kept.
 const (
 	KeepMinutes = 31 * 24 * time.Hour  // after which they become hours
-	KeepHours   = 400 * 24 * time.Hour // and the rulings, but those by which an application is off
+	KeepHours   = 400 * 24 * time.Hour // and the rulings, but those by which an application is off; and deleted applications
 )
 
 // OperatorOnlyQuery asks for what only an operator may reactivate.
@@ -78,11 +78,13 @@ type Ledger interface {
 	// which nothing was issued is not in it; 10,000 are listed at the most, the oldest first. What is
 	// older than KeepMinutes is known by the hour only.
 	IssuanceOf(ctx context.Context, clientID string, since time.Time, step time.Duration) ([]Issuances, error)
-	// Standing gives the counts that an application is judged by at that time.
-	Standing(ctx context.Context, clientID string, now time.Time) (Counts, error)
+	// Standing gives the counts that an application is judged by at that time, none of an
+	// unknown one.
+	Standing(ctx context.Context, clientID string, now time.Time) (Standing, error)
 
 	// Condense makes hours of the minutes before the first of these times, and deletes
-	// hours and rulings before the second one, but those by which an application is off.
+	// hours and rulings before the second one, but those by which an application is off, and
+	// clients that were Deleted before it and of which nothing else is left.
 	// It takes limit rows of each at the most, and returns how many it took in all.
 	Condense(ctx context.Context, minutes, hours time.Time, limit int) (int, error)
 

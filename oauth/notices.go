@@ -38,11 +38,18 @@ func (c Channel) Verdicts() []Verdict {
 const (
 	// NoticeAge is how old a ruling may be when it is found that nobody was told of it.
 	NoticeAge = 7 * 24 * time.Hour
-	// OwnerMails is how many mails an owner is sent about rulings within OwnerMailsWithin,
+	// OwnerMails is how many mails an owner is sent about rulings within OwnerNoticesWithin,
 	// of all applications, also deleted ones: as many as three episodes of one take, after
-	// which an operator decides.
-	OwnerMails       = 9
-	OwnerMailsWithin = 24 * time.Hour
+	// which an operator decides. Those that only warn are OwnerMildMails of them at the most,
+	// so that there is a place for the one that says that something is off.
+	OwnerMails     = 9
+	OwnerMildMails = 5
+	// OwnerEvents is how many rulings on the applications of one owner the operator's webhook
+	// is told within OwnerNoticesWithin, OwnerMildEvents of them mild: what one person does
+	// delays nothing of others, and hides nothing that was decided.
+	OwnerEvents        = 100
+	OwnerMildEvents    = 50
+	OwnerNoticesWithin = 24 * time.Hour
 	// LinkLifetime is how long a link in mail leads back to the application.
 	LinkLifetime = 14 * 24 * time.Hour
 )
@@ -71,7 +78,11 @@ type NoticeAttempt struct {
 	Now      time.Time
 	Since    time.Time // of the other notices those count that were attempted later
 	Max      int       // of them
+	MaxMild  int       // of those whose verdict is one of MildVerdicts, if this one's is
 }
+
+// MildVerdicts are those that switch nothing.
+func MildVerdicts() []Verdict { return []Verdict{VerdictNotice, VerdictWarning, VerdictShadow} }
 
 // Notices keeps who was told of which ruling, and the links that owners were sent.
 // Several processes may tell from one record.
@@ -86,10 +97,10 @@ type Notices interface {
 	// NoticeLater notes when it is due again, or, for a zero time, that it was given up. One
 	// that was told stays told, and an unknown one is no error.
 	NoticeLater(ctx context.Context, rulingID int64, channel Channel, next time.Time) error
-	// AttemptNotice notes that a notice is about to be told to an owner, and reports true.
-	// If a.Max other ones of the channel were since a.Since, it is false, and the notice
-	// is noted as withheld instead: it is never due again. One that was told already, and
-	// an unknown one, is ErrNotFound.
+	// AttemptNotice notes that a notice is about to be told to an owner, or of one, and
+	// reports true. If a.Max other ones of the channel were since a.Since, or a.MaxMild and it
+	// is as mild as they, it is false, and the notice is noted as withheld instead: it is
+	// never due again. One that was told already, and an unknown one, is ErrNotFound.
 	AttemptNotice(ctx context.Context, a NoticeAttempt) (bool, error)
 
 	// AddLink keeps a link. An unknown ruling or client is ErrNotFound.
@@ -161,15 +172,21 @@ func (s *Service) NoticeLater(ctx context.Context, n Notice, after time.Duration
 	return nil
 }
 
-// AttemptMail notes that a notice is about to be mailed to an owner. It is false if that
-// owner was sent OwnerMails already: this one is then withheld, for good.
-func (s *Service) AttemptMail(ctx context.Context, n Notice, ownerID int64) (bool, error) {
+// AttemptNotice notes that a notice is about to be told: mailed to an owner, or posted to
+// the operator about one. It is false if as many as OwnerMails or OwnerEvents were already:
+// this one is then withheld, for good.
+func (s *Service) AttemptNotice(ctx context.Context, n Notice, ownerID int64) (bool, error) {
 	now := s.now()
-	may, err := s.opts.Store.AttemptNotice(ctx, NoticeAttempt{
-		RulingID: n.ID, Channel: n.Channel, OwnerID: ownerID, Now: now, Since: now.Add(-OwnerMailsWithin), Max: OwnerMails,
-	})
+	a := NoticeAttempt{
+		RulingID: n.ID, Channel: n.Channel, OwnerID: ownerID, Now: now, Since: now.Add(-OwnerNoticesWithin),
+		Max: OwnerMails, MaxMild: OwnerMildMails,
+	}
+	if n.Channel == ChannelWebhook {
+		a.Max, a.MaxMild = OwnerEvents, OwnerMildEvents
+	}
+	may, err := s.opts.Store.AttemptNotice(ctx, a)
 	if err != nil {
-		return false, fmt.Errorf("note attempt to mail ruling %d: %w", n.ID, err)
+		return false, fmt.Errorf("note attempt to tell ruling %d: %w", n.ID, err)
 	}
 	return may, nil
 }

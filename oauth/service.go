@@ -20,6 +20,7 @@ const (
 	DefaultFailureLimit    = 10
 	DefaultFailureWindow   = 15 * time.Minute
 	DefaultRetention       = 24 * time.Hour
+	DefaultRegistrations   = 20
 )
 
 // Observer is told what happened, after it did. It never decides. Its methods are
@@ -34,6 +35,8 @@ type Observer interface {
 	// Switched tells of an application that was switched off, or on again, and of the
 	// Actor who did it.
 	Switched(clientID string, off bool, by string)
+	// Deleted tells of an application that was deleted: its client_id never comes again.
+	Deleted(clientID string)
 	// ConnectionsChanged tells that a ConnectionEvent of an application may wait to be
 	// told; empty: of any.
 	ConnectionsChanged(clientID string)
@@ -73,6 +76,11 @@ type Options struct {
 	Limits *Limits // of a personal application that has none of its own; nil: DefaultLimits
 	Lever  Lever   // how the policy switches an application off; empty: LeverOff
 
+	// Registrations are the applications, personal and commercial ones together, that a
+	// person may register within RegistrationsWithin, deleted ones counted; negative: any
+	// number.
+	Registrations int
+
 	FailureLimit  int           // failed sign-ins of one account from one address, through one client, after which they wait
 	FailureWindow time.Duration // in which they count
 
@@ -102,6 +110,7 @@ func New(o Options) (*Service, error) {
 	orDefault(&o.FailureLimit, DefaultFailureLimit)
 	orDefault(&o.FailureWindow, DefaultFailureWindow)
 	orDefault(&o.Retention, DefaultRetention)
+	orDefault(&o.Registrations, DefaultRegistrations)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -173,6 +182,7 @@ type nobody struct{}
 func (nobody) TokenIssued(string, string, bool) {}
 func (nobody) Judged(string, string, string)    {}
 func (nobody) Switched(string, bool, string)    {}
+func (nobody) Deleted(string)                   {}
 func (nobody) ConnectionsChanged(string)        {}
 func (nobody) Refused(string)                   {}
 

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -27,10 +28,10 @@ type Store interface {
 	// AddClient inserts c with its secrets, whose IDs are the store's to give. A taken
 	// ID is ErrExists; an unknown owner is ErrNotFound. The changes are written with it.
 	AddClient(ctx context.Context, c Client, changes ...Change) error
-	// AddClientWithin is AddClient, unless the owner has limit clients of that kind and
-	// status already: then it is ErrTooMany. Of any number of concurrent calls no more
-	// succeed than that.
-	AddClientWithin(ctx context.Context, c Client, limit int, changes ...Change) error
+	// AddClientWithin is AddClient, unless the owner has as many clients as there is room
+	// for: then it is ErrTooMany of those that are alike, and otherwise a *TooSoonError. Of
+	// any number of concurrent calls no more succeed than that.
+	AddClientWithin(ctx context.Context, c Client, room Room, changes ...Change) error
 	// AddSecret adds a secret to a client that has fewer than SecretsMax; otherwise it
 	// is ErrExists. An unknown, a public or a Deleted client is ErrNotFound.
 	AddSecret(ctx context.Context, clientID string, s Secret, changes ...Change) error
@@ -63,7 +64,7 @@ type Store interface {
 	// one in any case, so that an edit of what was read before is refused. Of what is not there in this
 	// edition it is ErrNotFound.
 	Review(ctx context.Context, v Review) error
-	// DeleteClient makes a client Deleted: its secrets, codes, device codes, logos and
+	// DeleteClient makes a client Deleted, of now: its secrets, codes, device codes, logos and
 	// what waits for an operator are gone, its grants are revoked, and its tokens are dead
 	// whenever they were issued. One that is not there, or Deleted, is ErrNotFound.
 	DeleteClient(ctx context.Context, clientID string, now time.Time, change Change) error
@@ -191,6 +192,32 @@ type Store interface {
 	// tokens, failures before then, what was spent and expired before then. It deletes limit rows of each at the most, and
 	// returns how many it deleted in all.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// Room is how many clients an owner may have, and register.
+type Room struct {
+	Alike int // of the new one's kind and status; 0: no bound
+	// Recent are those of any kind and status, Deleted ones too, whose CreatedAt is later
+	// than Within before the new one's; 0: no bound.
+	Recent int
+	Within time.Duration
+}
+
+// TooSoonError says that an owner has registered as many clients of late as there is
+// Room for. It is an error of a Store; nothing was written.
+type TooSoonError struct {
+	Recent int       // that were registered
+	Next   time.Time // when there is room for another one
+}
+
+// Error tells both.
+func (e *TooSoonError) Error() string {
+	return fmt.Sprintf("%d were registered of late, the next may follow at %s", e.Recent, e.Next.Format(time.RFC3339))
+}
+
+// Minute is the first full one from Next on, in UTC.
+func (e *TooSoonError) Minute() time.Time {
+	return e.Next.UTC().Add(time.Minute - time.Nanosecond).Truncate(time.Minute)
 }
 
 // Issuance is a new grant and its first pair.

@@ -34,7 +34,6 @@ func (s *Service) withheld(ctx context.Context, c Client, t Tally) error {
 	case SwitchedOff, AlreadyOff:
 		err := s.off(ctx, c.ID, CodeUnauthorizedClient)
 		if refusal, is := errors.AsType[*Error](err); is && t.Outcome == SwitchedOff {
-			refusal.Waste = wasteOf(t, s.now())
 			refusal.Reason = "application switched off"
 		}
 		return err
@@ -57,19 +56,18 @@ func (s *Service) off(ctx context.Context, clientID, code string) error {
 	case !way.Off:
 		return refusal // it was reactivated meanwhile
 	}
-	refusal.Explanation, refusal.Waste = s.explain(way), spent(way.By, s.now())
+	refusal.Explanation, refusal.Waste = s.explain(way), spent(way.By)
 	refusal.Description = refusal.Explanation.sentence()
 	return refusal
 }
 
 // spent is the budget for the sake of which an application was switched off: until it is
 // reactivated nothing remains of it. There is none unless the policy did it.
-func spent(by Ruling, now time.Time) []Waste {
+func spent(by Ruling) []Waste {
 	if by.Rule == "" {
 		return nil
 	}
-	w := by.Rule.Window()
-	return []Waste{{Window: w, Quota: by.Allowed, Used: by.Used - 1, Reset: max(0, by.First.Add(w).Sub(now))}}
+	return []Waste{{Window: by.Rule.Window(), Quota: by.Allowed, Used: by.Used - 1, Stays: true}}
 }
 
 func (s *Service) explain(way Way) *Explanation {
@@ -367,11 +365,35 @@ func (s *Service) IssuanceMinutes(ctx context.Context, last time.Duration, after
 
 // Standing gives the wasteful tokens that count against an application now.
 func (s *Service) Standing(ctx context.Context, clientID string) (Counts, error) {
-	c, err := s.opts.Store.Standing(ctx, clientID, s.now())
+	st, err := s.standing(ctx, clientID, s.now())
+	return st.Counts, err
+}
+
+func (s *Service) standing(ctx context.Context, clientID string, now time.Time) (Standing, error) {
+	st, err := s.opts.Store.Standing(ctx, clientID, now)
 	if err != nil {
-		return Counts{}, fmt.Errorf("count wasteful tokens of client %s: %w", clientID, err)
+		return Standing{}, fmt.Errorf("count wasteful tokens of client %s: %w", clientID, err)
 	}
-	return c, nil
+	return st, nil
+}
+
+// budgets are those of a client that asks for nothing new: nothing is judged.
+func (s *Service) budgets(ctx context.Context, c Client) ([]Waste, error) {
+	if c.Kind != Personal || !s.meter(c).On() {
+		return nil, nil
+	}
+	limits, _, err := s.LimitsOf(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	st, err := s.standing(ctx, c.ID, now)
+	if err != nil {
+		return nil, err
+	}
+	return wasteOf(Tally{
+		Hour: Budget{Quota: limits.Hour, Used: st.Hour, First: st.HourFirst}, Day: Budget{Quota: limits.Day, Used: st.Day, First: st.DayFirst},
+	}, now), nil
 }
 
 // DisableUser disables the account with this email: its sessions, codes and tokens

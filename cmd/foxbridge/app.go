@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/app"
+	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/config"
 	"github.com/foxbridge/foxbridge/devices"
 	"github.com/foxbridge/foxbridge/oauth"
 )
@@ -90,6 +91,7 @@ func appAddCommand(p process) *cobra.Command {
 	c.Flags().StringVar(&owner, "owner", "", "E-mail address of the person it belongs to, and for whom alone it can get tokens.")
 	c.Flags().StringVar(&name, "name", "", "How the application is called in the history of a home.")
 	recordFlags(c.Flags())
+	config.AddFlags(c.Flags(), "registrations")
 	out.flag(c.Flags())
 	required(c, "owner", "name")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, r *app.Record) error {
@@ -124,6 +126,7 @@ once it is approved. Its secret is printed this once.`,
 	f.BoolVar(&r.RequirePKCE, "require-pkce", false, "It must use PKCE although it has a secret.")
 	f.BoolVar(&r.RequireScope, "require-scope", false, "It must name the scope that it asks for.")
 	recordFlags(f)
+	config.AddFlags(f, "registrations")
 	out.flag(f)
 	required(c, "owner", "name", "redirect-uri")
 	c.RunE = administer(p, func(c *cobra.Command, _ []string, record *app.Record) error {

@@ -61,7 +61,9 @@ func (c *chrome) checkAccessible(t testing.TB, name string) {
 	if c.axe == "" {
 		return
 	}
-	c.do(t, chromedp.Evaluate[chromedp.Void](c.axe))
+	if !ask(t, c, chromedp.Evaluate[bool]("'axe' in window")) {
+		c.do(t, chromedp.Evaluate[chromedp.Void](c.axe))
+	}
 	found := ask(t, c, chromedp.Evaluate[[]violation](axeRun, chromedp.EvalAwaitPromise))
 	var told strings.Builder
 	for _, v := range found {

@@ -131,19 +131,20 @@ func administer(p process, do func(c *cobra.Command, args []string, r *app.Recor
 	return onRecord(p, false, do)
 }
 
-// inspect is administer for a command that only reads: it makes no database.
+// inspect is administer for a command that only reads: it makes no database, and
+// migrates none.
 func inspect(p process, do func(c *cobra.Command, args []string, r *app.Record) error) func(*cobra.Command, []string) error {
 	return onRecord(p, true, do)
 }
 
-func onRecord(p process, mustExist bool, do func(c *cobra.Command, args []string, r *app.Record) error) func(*cobra.Command, []string) error {
+func onRecord(p process, inspect bool, do func(c *cobra.Command, args []string, r *app.Record) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		cfg, err := config.Load(c.Flags(), p.environ)
 		if err != nil {
 			return err
 		}
 		return action(func(c *cobra.Command, args []string) (err error) {
-			r, err := app.OpenRecord(c.Context(), cfg, mustExist)
+			r, err := app.OpenRecord(c.Context(), cfg, inspect)
 			if err != nil {
 				return err
 			}

@@ -167,6 +167,23 @@ func TestPasswordOfANewPerson(t *testing.T) {
 	require.Regexp(t, `(?m)^name +bob\.martin$`, stdout)
 }
 
+// What is refused is named as it is written, before anything is made.
+func TestSettingsThatContradictEachOtherMakeNothing(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"serve", "user add a@example.com"} {
+		dir := filepath.Join(t.TempDir(), "data")
+		var stdout, stderr bytes.Buffer
+		p := process{
+			args:    append(strings.Fields(command), "--data-dir", dir),
+			environ: []string{"FOXBRIDGE_ISSUANCE_HOUR=30", "FOXBRIDGE_ISSUANCE_DAY=20", "FOXBRIDGE_HTTP=127.0.0.1:0"},
+			stdout:  &stdout, stderr: &stderr,
+		}
+		require.Equal(t, exitFail, run(t.Context(), p))
+		require.Contains(t, stderr.String(), "issuance-hour, issuance-day: the 20 of a day are less than the 30 of an hour")
+		require.NoDirExists(t, dir)
+	}
+}
+
 // The field names that programs rely on.
 func TestJSONFieldsAreStable(t *testing.T) {
 	t.Parallel()
@@ -201,6 +218,9 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	listedApp := fields("app", "list")
 	has(listedApp, "client_id", "name", "kind", "status", "owner_id", "created_at", "secrets")
 	has(listedApp["secrets"].([]any)[0].(map[string]any), "id", "created_at", "last_used_at")
+	code, _, stderr := execute(t, "", "app", "request", "--owner", "a@example.com", "--name", "C", "--redirect-uri", "https://c.example.com/", "--registrations", "1", "--data-dir", dir)
+	require.Equal(t, exitFail, code)
+	require.Regexp(t, `owner has registered 1 applications within a day; the next may follow at \d{4}-\d\d-\d\d \d\d:\d\d UTC`, stderr)
 	requested := fields("app", "request", "--owner", "a@example.com", "--name", "C", "--redirect-uri", "https://c.example.com/")
 	has(requested, "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at", "commercial")
 	has(requested["commercial"].(map[string]any), "description", "home_page", "redirect_uris", "scope", "public", "require_pkce", "require_scope", "legacy", "edition")

@@ -17,7 +17,8 @@ func migrateCommand(p process) *cobra.Command {
 		Short: "Bring the database to the schema that this version needs",
 		Long: `Bring the database to the schema that this version needs. A PostgreSQL database needs
 this before the first start and after an upgrade; several at once are harmless. A SQLite
-database is also migrated whenever the bridge starts.`,
+database is also migrated whenever the bridge starts, or a command writes to it, but never
+while a bridge serves it.`,
 		Args: cobra.NoArgs,
 	}
 	recordFlags(c.Flags())

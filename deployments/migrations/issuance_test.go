@@ -116,7 +116,7 @@ func TestUpgradeHoldsNothingAgainstWhatIsThere(t *testing.T) {
 		for name, want := range map[string]int{"held": 2, "revoked": 2, "new": 4} {
 			counts, err := s.Standing(t.Context(), name, asked)
 			require.NoError(t, err)
-			require.Equal(t, oauth.Counts{Hour: want, Day: want}, counts, name)
+			require.Equal(t, oauth.Counts{Hour: want, Day: want}, counts.Counts, name)
 			new, err := s.Issue(t.Context(), oauth.Issuance{
 				ClientID: name, UserID: 1, GrantType: oauth.GrantPassword, Access: oauth.HashOf("new " + name), Now: asked, AccessExpiresAt: ends,
 				Meter: oauth.Meter{Mode: oauth.ModeEnforce, Kind: oauth.Personal, Limits: oauth.Limits{Hour: 9}},

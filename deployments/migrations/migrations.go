@@ -46,7 +46,7 @@ type SchemaError struct {
 // Error says which of the two is older.
 func (e *SchemaError) Error() string {
 	if e.Have < e.Want {
-		return fmt.Sprintf("database schema is at version %d, older than this program's %d: migrate it first", e.Have, e.Want)
+		return fmt.Sprintf("database schema is at version %d, older than this program's %d: migrate it first, by the command migrate", e.Have, e.Want)
 	}
 	return fmt.Sprintf("database schema is at version %d, newer than this program's %d: run a newer program", e.Have, e.Want)
 }

@@ -31,6 +31,7 @@ type State struct {
 	Policy    Policy
 	Remaining int           // requests that may come at once
 	Reset     time.Duration // until the whole quota is there again; zero if it is
+	Stays     bool          // it does not come back by itself, so there is no Reset
 	// Wait is how long until one request is permitted, for a request that was refused;
 	// zero for one that was permitted.
 	Wait time.Duration
@@ -145,7 +146,7 @@ func (l *Limiter) Close() { l.opts.Store.Close() }
 // Fields gives the values of the header fields RateLimit-Policy and RateLimit
 // (draft-ietf-httpapi-ratelimit-headers-10), with an item for each state: q is the
 // quota and w its window in seconds, r what remains of it and t the seconds until all
-// of it is there again. Policies that are Off are left out; of nothing else both are
+// of it is there again, which is left out of what Stays. Policies that are Off are left out; of nothing else both are
 // empty.
 func Fields(states []State) (policy, limit string) {
 	var policies, limits []string
@@ -155,7 +156,11 @@ func Fields(states []State) (policy, limit string) {
 		}
 		name := `"` + s.Policy.Name + `"`
 		policies = append(policies, name+";q="+strconv.Itoa(s.Policy.Quota)+";w="+strconv.FormatInt(Seconds(s.Policy.Window), 10))
-		limits = append(limits, name+";r="+strconv.Itoa(s.Remaining)+";t="+strconv.FormatInt(Seconds(s.Reset), 10))
+		state := name + ";r=" + strconv.Itoa(s.Remaining)
+		if !s.Stays {
+			state += ";t=" + strconv.FormatInt(Seconds(s.Reset), 10)
+		}
+		limits = append(limits, state)
 	}
 	return strings.Join(policies, ", "), strings.Join(limits, ", ")
 }

@@ -428,9 +428,10 @@ func TestFieldsAreThoseOfTheDraft(t *testing.T) {
 		{Policy: api, Remaining: 599, Reset: 100 * time.Millisecond},
 		{Policy: Policy{Name: "off"}},
 		{Policy: commands, Remaining: 0, Reset: time.Minute, Wait: time.Second},
+		{Policy: Policy{"wasted", 20, time.Hour}, Stays: true},
 	})
-	require.Equal(t, `"api";q=600;w=60, "commands";q=120;w=60`, policy)
-	require.Equal(t, `"api";r=599;t=1, "commands";r=0;t=60`, limit)
+	require.Equal(t, `"api";q=600;w=60, "commands";q=120;w=60, "wasted";q=20;w=3600`, policy)
+	require.Equal(t, `"api";r=599;t=1, "commands";r=0;t=60, "wasted";r=0`, limit)
 	policy, limit = Fields(nil)
 	require.Empty(t, policy)
 	require.Empty(t, limit)

@@ -181,7 +181,11 @@ func (p *Pages) created(w http.ResponseWriter, r *http.Request, v visitor, page 
 
 func (p *Pages) notCreated(w http.ResponseWriter, r *http.Request, v visitor, page string, form *web.Form, wrong *oauth.FieldError) error {
 	status := http.StatusUnprocessableEntity
+	soon, isSoon := errors.AsType[*oauth.TooSoonError](wrong)
 	switch {
+	case isSoon:
+		status = http.StatusConflict
+		form.Reject("", "apps.too_soon", soon.Recent, soon.Minute().Format("15:04"))
 	case errors.Is(wrong, oauth.ErrTooMany):
 		status = http.StatusConflict
 		form.Reject("", map[string]string{"personal": "apps.too_many.personal", "commercial": "apps.too_many.pending"}[page])

@@ -3,6 +3,7 @@ package oauthhttp_test
 import (
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os/exec"
 	"slices"
@@ -221,6 +222,21 @@ func TestApplicationsThatCannotBeRegistered(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, v.status)
 	require.Contains(t, v.faults(), "Enter a name")
 	require.Len(t, b.get("/dev/apps").cards(), 1)
+}
+
+func TestTheTwentyFirstApplicationOfADayHasToWait(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.aliceAtHome(t)
+	for range 19 { // she has one
+		c, _, err := s.service.CreatePersonal(t.Context(), s.alice.ID, oauth.NewClientID(), "n", netip.Addr{})
+		require.NoError(t, err)
+		require.NoError(t, s.service.DeleteOwn(t.Context(), s.alice.ID, c.ID, netip.Addr{}))
+	}
+	for _, v := range []*view{b.create("n"), b.post("/dev/apps/commercial", b.asks())} {
+		require.Equal(t, http.StatusConflict, v.status)
+		require.Contains(t, v.faults(), "You have registered 20 applications within a day; the next may follow at 12:00 UTC.")
+	}
 }
 
 func TestTenRequestsWaitAtTheMost(t *testing.T) {

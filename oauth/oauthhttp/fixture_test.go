@@ -294,6 +294,8 @@ func (*reasons) Switched(string, bool, string) {}
 
 func (*reasons) ConnectionsChanged(string) {}
 
+func (*reasons) Deleted(string) {}
+
 func (o *reasons) Refused(reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

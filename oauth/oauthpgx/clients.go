@@ -15,7 +15,7 @@ import (
 // AddClient implements oauth.Store.
 func (s *Store) AddClient(ctx context.Context, c oauth.Client, changes ...oauth.Change) error {
 	var id string
-	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient(), clientValues(c, nil, changes)...)
+	found, err := s.write(ctx, "client "+c.ID, []any{&id}, insertClient(), clientValues(c, oauth.Room{}, changes)...)
 	if err != nil {
 		return refused("add client", err)
 	}
@@ -26,7 +26,7 @@ func (s *Store) AddClient(ctx context.Context, c oauth.Client, changes ...oauth.
 }
 
 // insertClient inserts a client, unless there is one of that ID, or its owner has $17
-// of its kind and status; NULL is no bound.
+// of its kind and status, or $19 that were registered after $20; 0 is no bound.
 func insertClient() string {
 	return `
 	WITH changed AS (
@@ -34,8 +34,11 @@ func insertClient() string {
 			description, home_page, redirect_uris, scope, public, require_pkce, require_scope, legacy, succeeds)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $18,
 			coalesce((SELECT u.deletions FROM oauth_users u WHERE u.id = $5), 0)
-		WHERE $17::bigint IS NULL OR $17 >
-			(SELECT count(*) FROM oauth_clients c WHERE c.owner_id = $5 AND c.kind = $2 AND c.status = $3)
+		WHERE ($17::bigint = 0 OR $17 >
+				(SELECT count(*) FROM oauth_clients c WHERE c.owner_id = $5 AND c.kind = $2 AND c.status = $3))
+			AND ($19::bigint = 0 OR $19 > (
+				SELECT count(*) FROM (
+					SELECT FROM oauth_clients c WHERE c.owner_id = $5 AND c.created_at > $20 LIMIT $19) recent))
 		ON CONFLICT (id) DO NOTHING
 		RETURNING oauth_clients.id
 	), secrets AS (
@@ -44,12 +47,12 @@ func insertClient() string {
 		FROM changed, unnest($14::bytea[], $15::timestamptz[], $16::timestamptz[])
 			WITH ORDINALITY AS s (hash, created_at, last_used_at, place)
 		ORDER BY s.place
-	), noted AS (` + noting(19) + `)
+	), noted AS (` + noting(21) + `)
 	SELECT changed.id FROM changed`
 }
 
 // clientValues are the arguments of insertClient.
-func clientValues(c oauth.Client, limit *int, changes []oauth.Change) []any {
+func clientValues(c oauth.Client, room oauth.Room, changes []oauth.Change) []any {
 	hashes, created, used := [][]byte{}, []time.Time{}, []*time.Time{}
 	for _, secret := range slices.Backward(c.Secrets) { // the newest comes last
 		hashes, created, used = append(hashes, secret.Hash[:]), append(created, secret.CreatedAt), append(used, at(secret.LastUsedAt))
@@ -57,7 +60,7 @@ func clientValues(c oauth.Client, limit *int, changes []oauth.Change) []any {
 	return append([]any{
 		c.ID, string(c.Kind), string(c.Status), c.Name, c.OwnerID, c.CreatedAt,
 		c.Description, c.HomePage, append([]string{}, c.RedirectURIs...), scope(c.Scope), c.Public, c.RequirePKCE, c.RequireScope,
-		hashes, created, used, limit, c.Legacy,
+		hashes, created, used, max(0, room.Alike), c.Legacy, max(0, room.Recent), c.CreatedAt.Add(-room.Within),
 	}, notes(changes)...)
 }
 

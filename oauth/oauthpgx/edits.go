@@ -177,9 +177,9 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 		}
 		if err := changedOne(tx.Exec(ctx, `
 			UPDATE oauth_clients c
-			SET status = $1, logo = NULL, deletion = (SELECT u.deletions FROM oauth_users u WHERE u.id = c.owner_id)
+			SET status = $1, logo = NULL, deleted_at = $3, deletion = (SELECT u.deletions FROM oauth_users u WHERE u.id = c.owner_id)
 			WHERE c.id = $2 AND c.status <> $1`,
-			string(oauth.Deleted), clientID)); err != nil {
+			string(oauth.Deleted), clientID, now)); err != nil {
 			return err
 		}
 		if err := tellEnded(ctx, tx, oauth.CauseDeletion, now, endsOfClient, clientID); err != nil {

@@ -277,8 +277,8 @@ func (s *Store) IssuanceOf(ctx context.Context, clientID string, since time.Time
 }
 
 // Standing implements oauth.Ledger.
-func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (c oauth.Counts, err error) {
-	var hourSince, daySince int
+func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (st oauth.Standing, err error) {
+	var hourSince, daySince int64
 	err = s.db.Read().QueryRow(ctx, `
 		WITH counted AS (
 			SELECT c.id AS client_id, 0 AS after FROM oauth_clients c WHERE c.id = $1
@@ -294,17 +294,23 @@ func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (c
 		JOIN oauth_issuance_minutes m ON m.client_id = n.client_id AND m.minute > $3 - 1440 AND m.minute > n.after
 		WHERE m.outcome <> 'switched_off'`,
 		clientID, string(oauth.Deleted), int32(oauth.Minute(now)), string(oauth.Personal)). //nolint:gosec // until the year 6053
-		Scan(&c.Hour, &c.Day, &hourSince, &daySince)
+		Scan(&st.Hour, &st.Day, &hourSince, &daySince)
 	if err = missing("count wasteful tokens", err); errors.Is(err, oauth.ErrNotFound) {
-		return oauth.Counts{}, nil // no client has such an ID
+		return oauth.Standing{}, nil // no client has such an ID
 	}
-	return c, err
+	if st.Hour > 0 {
+		st.HourFirst = oauth.StartOf(hourSince)
+	}
+	if st.Day > 0 {
+		st.DayFirst = oauth.StartOf(daySince)
+	}
+	return st, err
 }
 
 // Condense implements oauth.Ledger. The rows are taken in one order, since another
 // process may do the same.
 func (s *Store) Condense(ctx context.Context, minutes, hours time.Time, limit int) (int, error) {
-	var took [3]int64
+	var took [4]int64
 	b := &pgx.Batch{}
 	b.Queue(`
 		WITH gone AS (
@@ -335,8 +341,20 @@ func (s *Store) Condense(ctx context.Context, minutes, hours time.Time, limit in
 		WHERE h.client_id = old.client_id AND h.hour = old.hour AND h.grant_type = old.grant_type AND h.outcome = old.outcome`,
 		`DELETE FROM oauth_rulings WHERE id IN (
 			SELECT r.id FROM oauth_rulings r
-			WHERE r.ruled_at < $1 AND NOT EXISTS (SELECT FROM oauth_clients c WHERE c.id = r.client_id AND c.off_ruling = r.id)
+			WHERE r.ruled_at < $1 AND NOT EXISTS (
+				SELECT FROM oauth_clients c WHERE c.id = r.client_id AND c.off_ruling = r.id AND c.status <> 'deleted')
 			ORDER BY r.ruled_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM oauth_clients WHERE id IN (
+			SELECT c.id FROM oauth_clients c
+			WHERE c.deleted_at < $1
+				AND NOT EXISTS (SELECT FROM oauth_rulings o WHERE o.client_id = c.id)
+				AND NOT EXISTS (SELECT FROM oauth_issuance_minutes o WHERE o.client_id = c.id)
+				AND NOT EXISTS (SELECT FROM oauth_issuance_hours o WHERE o.client_id = c.id)
+				AND NOT EXISTS (SELECT FROM oauth_grants o WHERE o.client_id = c.id)
+				AND NOT EXISTS (SELECT FROM oauth_codes o WHERE o.client_id = c.id)
+				AND NOT EXISTS (SELECT FROM oauth_links o WHERE o.client_id = c.id)
+				AND NOT EXISTS (SELECT FROM oauth_connection_events o WHERE o.client_id = c.id)
+			ORDER BY c.deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 	} {
 		b.Queue(sql, hours, max(0, limit)).Exec(func(tag pgconn.CommandTag) error {
 			took[i+1] = tag.RowsAffected()
@@ -346,7 +364,7 @@ func (s *Store) Condense(ctx context.Context, minutes, hours time.Time, limit in
 	if err := s.db.WriteBatch(ctx, "purge issuance", b); err != nil {
 		return 0, refused("condense issuance", err)
 	}
-	return int(took[0] + took[1] + took[2]), nil
+	return int(took[0] + took[1] + took[2] + took[3]), nil
 }
 
 // SetDisabled implements oauth.Ledger. A repeat keeps the time of the first one.

@@ -47,7 +47,7 @@ func (p *processes) IssuanceOf(ctx context.Context, clientID string, since time.
 	return p.next().IssuanceOf(ctx, clientID, since, step)
 }
 
-func (p *processes) Standing(ctx context.Context, clientID string, now time.Time) (oauth.Counts, error) {
+func (p *processes) Standing(ctx context.Context, clientID string, now time.Time) (oauth.Standing, error) {
 	return p.next().Standing(ctx, clientID, now)
 }
 

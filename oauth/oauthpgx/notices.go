@@ -86,6 +86,10 @@ func (s *Store) NoticeLater(ctx context.Context, rulingID int64, channel oauth.C
 // AttemptNotice implements oauth.Notices. Callers take turns, so that none counts
 // while another one is about to be counted.
 func (s *Store) AttemptNotice(ctx context.Context, a oauth.NoticeAttempt) (bool, error) {
+	var mild []string
+	for _, v := range oauth.MildVerdicts() {
+		mild = append(mild, string(v))
+	}
 	var may, found bool
 	b := &pgx.Batch{}
 	b.Queue(`SELECT pg_advisory_xact_lock(hashtext('oauth_notices'))`)
@@ -94,14 +98,18 @@ func (s *Store) AttemptNotice(ctx context.Context, a oauth.NoticeAttempt) (bool,
 		SET owner_id = $3, attempt_at = CASE WHEN room.enough THEN $4 ELSE n.attempt_at END,
 			withheld_at = CASE WHEN NOT room.enough THEN $4::timestamptz END, next_at = CASE WHEN room.enough THEN n.next_at END
 		FROM (
-			SELECT count(*) < $6 AS enough FROM (
-				SELECT FROM oauth_notices o
+			SELECT count(*) < $6 AND (
+				count(*) FILTER (WHERE r.verdict = ANY ($8)) < $7
+				OR NOT EXISTS (SELECT FROM oauth_rulings self WHERE self.id = $1 AND self.verdict = ANY ($8))) AS enough
+			FROM (
+				SELECT o.ruling_id FROM oauth_notices o
 				WHERE o.owner_id = $3 AND o.attempt_at > $5 AND o.channel = $2 AND o.ruling_id <> $1
 				LIMIT $6) others
+			JOIN oauth_rulings r ON r.id = others.ruling_id
 		) room
 		WHERE n.ruling_id = $1 AND n.channel = $2 AND n.told_at IS NULL
 		RETURNING room.enough`,
-		a.RulingID, string(a.Channel), a.OwnerID, a.Now, a.Since, a.Max).
+		a.RulingID, string(a.Channel), a.OwnerID, a.Now, a.Since, a.Max, a.MaxMild, mild).
 		Query(func(rows pgx.Rows) error {
 			may, found = false, false
 			for rows.Next() {

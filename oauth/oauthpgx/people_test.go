@@ -19,6 +19,6 @@ func (p *processes) ClientsOf(ctx context.Context, ownerID int64, limit int) ([]
 	return p.next().ClientsOf(ctx, ownerID, limit)
 }
 
-func (p *processes) AddClientWithin(ctx context.Context, c oauth.Client, limit int, changes ...oauth.Change) error {
-	return p.next().AddClientWithin(ctx, c, limit, changes...)
+func (p *processes) AddClientWithin(ctx context.Context, c oauth.Client, room oauth.Room, changes ...oauth.Change) error {
+	return p.next().AddClientWithin(ctx, c, room, changes...)
 }

@@ -170,9 +170,10 @@ func (s *Store) DeleteClient(ctx context.Context, clientID string, now time.Time
 	err := s.db.Write(ctx, "client "+clientID, func(ctx context.Context, tx *sql.Tx) error {
 		if err := one(tx.ExecContext(ctx, `
 			UPDATE oauth_clients
-			SET status = ?1, logo = NULL, deletion = 1 + (SELECT u.deletions FROM oauth_users u WHERE u.id = oauth_clients.owner_id)
+			SET status = ?1, logo = NULL, deleted_at = ?3,
+				deletion = 1 + (SELECT u.deletions FROM oauth_users u WHERE u.id = oauth_clients.owner_id)
 			WHERE id = ?2 AND status <> ?1`,
-			oauth.Deleted, clientID)); err != nil {
+			oauth.Deleted, clientID, now.UnixMicro())); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `

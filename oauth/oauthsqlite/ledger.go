@@ -290,12 +290,15 @@ func (s *Store) IssuanceOf(ctx context.Context, clientID string, since time.Time
 }
 
 // Standing implements oauth.Ledger.
-func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (oauth.Counts, error) {
+func (s *Store) Standing(ctx context.Context, clientID string, now time.Time) (oauth.Standing, error) {
 	var st standing
 	if err := st.count(ctx, s.db.Read(), clientID, now); err != nil {
-		return oauth.Counts{}, refused("count wasteful tokens", err)
+		return oauth.Standing{}, refused("count wasteful tokens", err)
 	}
-	return oauth.Counts{Hour: st.hour, Day: st.day}, nil
+	return oauth.Standing{
+		Counts:    oauth.Counts{Hour: st.hour, Day: st.day},
+		HourFirst: budget(0, st.hour, st.hourFirst, now).First, DayFirst: budget(0, st.day, st.dayOnes, now).First,
+	}, nil
 }
 
 // Condense implements oauth.Ledger.
@@ -315,8 +318,10 @@ func (s *Store) Condense(ctx context.Context, minutes, hours time.Time, limit in
 				SELECT client_id, hour, grant_type, outcome FROM oauth_issuance_hours WHERE hour < ? ORDER BY hour LIMIT ?)`, hours.Unix() / 3600},
 			{`DELETE FROM oauth_rulings WHERE id IN (
 				SELECT r.id FROM oauth_rulings r
-				WHERE r.ruled_at < ? AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.id = r.client_id AND c.off_ruling = r.id)
+				WHERE r.ruled_at < ? AND NOT EXISTS (
+					SELECT 1 FROM oauth_clients c WHERE c.id = r.client_id AND c.off_ruling = r.id AND c.status <> 'deleted')
 				ORDER BY r.ruled_at LIMIT ?)`, hours.UnixMicro()},
+			{deleteClients, hours.UnixMicro()},
 		} {
 			result, err := tx.ExecContext(ctx, q.sql, q.before, limit)
 			if err != nil {
@@ -335,6 +340,21 @@ func (s *Store) Condense(ctx context.Context, minutes, hours time.Time, limit in
 	}
 	return int(took), nil
 }
+
+// deleteClients deletes clients that were Deleted before a time and of which nothing else
+// is left.
+const deleteClients = `
+	DELETE FROM oauth_clients WHERE id IN (
+		SELECT c.id FROM oauth_clients c
+		WHERE c.deleted_at < ?
+			AND NOT EXISTS (SELECT 1 FROM oauth_rulings o WHERE o.client_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM oauth_issuance_minutes o WHERE o.client_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM oauth_issuance_hours o WHERE o.client_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM oauth_grants o WHERE o.client_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM oauth_codes o WHERE o.client_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM oauth_links o WHERE o.client_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM oauth_connection_events o WHERE o.client_id = c.id)
+		ORDER BY c.deleted_at LIMIT ?)`
 
 // toHours moves minutes before one into hours: the rows that come first in one order,
 // twice the same ones.

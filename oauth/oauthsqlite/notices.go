@@ -100,14 +100,22 @@ func (s *Store) NoticeLater(ctx context.Context, rulingID int64, channel oauth.C
 
 // AttemptNotice implements oauth.Notices.
 func (s *Store) AttemptNotice(ctx context.Context, a oauth.NoticeAttempt) (bool, error) {
+	mild, err := json.Marshal(oauth.MildVerdicts())
+	if err != nil {
+		return false, fmt.Errorf("note attempt to tell: %w", err)
+	}
 	var may bool
-	err := s.db.Write(ctx, "notices", func(ctx context.Context, tx *sql.Tx) error {
+	err = s.db.Write(ctx, "notices", func(ctx context.Context, tx *sql.Tx) error {
 		if err := tx.QueryRowContext(ctx, `
-			SELECT count(*) < ?5 FROM (
-				SELECT 1 FROM oauth_notices
+			SELECT count(*) < ?5 AND (
+				count(*) FILTER (WHERE r.verdict IN (SELECT value FROM json_each(?7))) < ?6
+				OR NOT EXISTS (SELECT 1 FROM oauth_rulings self WHERE self.id = ?4 AND self.verdict IN (SELECT value FROM json_each(?7))))
+			FROM (
+				SELECT ruling_id FROM oauth_notices
 				WHERE owner_id = ?1 AND attempt_at > ?2 AND channel = ?3 AND ruling_id <> ?4
-				LIMIT ?5)`,
-			a.OwnerID, a.Since.UnixMicro(), a.Channel, a.RulingID, a.Max).Scan(&may); err != nil {
+				LIMIT ?5) o
+			JOIN oauth_rulings r ON r.id = o.ruling_id`,
+			a.OwnerID, a.Since.UnixMicro(), a.Channel, a.RulingID, a.Max, a.MaxMild, string(mild)).Scan(&may); err != nil {
 			return err
 		}
 		set := `owner_id = ?1, attempt_at = ?2`

@@ -540,7 +540,7 @@ func requests() map[string]func(*testing.T, *bench) {
 			operator := b.user()
 			c := b.newCommercial()
 			c.Status = oauth.Pending
-			require.NoError(t, b.AddClientWithin(t.Context(), c, 5, noted(c.OwnerID, "requested")))
+			require.NoError(t, b.AddClientWithin(t.Context(), c, oauth.Room{Alike: 5}, noted(c.OwnerID, "requested")))
 			require.NoError(t, b.Decide(t.Context(), c.ID, oauth.Rejected, "No home page.", noted(c.OwnerID, "rejected"), noted(operator.ID, "rejected")))
 			require.ErrorIs(t, b.Decide(t.Context(), c.ID, oauth.Active, "", noted(c.OwnerID, "approved")), oauth.ErrNotFound)
 			c.Status, c.Rejection = oauth.Rejected, "No home page."
@@ -569,7 +569,7 @@ func notes() map[string]func(*testing.T, *bench) {
 				_, err := b.Disconnect(t.Context(), owner, c.ID, start(), noted(owner, "disconnected"))
 				require.NoError(t, err)
 			}
-			require.ErrorIs(t, b.AddClientWithin(t.Context(), c, 5, noted(owner, "created again")), oauth.ErrExists)
+			require.ErrorIs(t, b.AddClientWithin(t.Context(), c, oauth.Room{Alike: 5}, noted(owner, "created again")), oauth.ErrExists)
 			require.ErrorIs(t, b.AddClient(t.Context(), c, noted(owner, "created again")), oauth.ErrExists)
 			require.NoError(t, b.AddClient(t.Context(), b.of(owner, oauth.Personal, oauth.Active), noted(owner, "created")))
 			require.Equal(t, []oauth.Action{"created", "disconnected", "connected", "removed", "added"}, b.recorded(owner))

@@ -336,11 +336,11 @@ func deletions() map[string]func(*testing.T, *bench) {
 		"clients leave room for another": func(t *testing.T, b *bench) {
 			owner := b.user().ID
 			first := b.of(owner, oauth.Personal, oauth.Active)
-			require.NoError(t, b.AddClientWithin(t.Context(), first, 1))
+			require.NoError(t, b.AddClientWithin(t.Context(), first, oauth.Room{Alike: 1}))
 			second := b.of(owner, oauth.Personal, oauth.Active)
-			require.ErrorIs(t, b.AddClientWithin(t.Context(), second, 1), oauth.ErrTooMany)
+			require.ErrorIs(t, b.AddClientWithin(t.Context(), second, oauth.Room{Alike: 1}), oauth.ErrTooMany)
 			require.NoError(t, b.DeleteClient(t.Context(), first.ID, start(), oauth.Change{}))
-			require.NoError(t, b.AddClientWithin(t.Context(), second, 1))
+			require.NoError(t, b.AddClientWithin(t.Context(), second, oauth.Room{Alike: 1}))
 			require.Equal(t, []string{second.ID}, b.clientsOf(owner))
 		},
 		"beside issuances nothing stays alive": func(t *testing.T, b *bench) {

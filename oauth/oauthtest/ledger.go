@@ -62,7 +62,8 @@ func (b *bench) standings(c oauth.Client, at time.Time, hour, day int) {
 	b.t.Helper()
 	got, err := b.Standing(b.t.Context(), c.ID, at)
 	require.NoError(b.t, err)
-	require.Equal(b.t, oauth.Counts{Hour: hour, Day: day}, got)
+	require.Equal(b.t, oauth.Counts{Hour: hour, Day: day}, got.Counts)
+	require.Equal(b.t, []bool{hour == 0, day == 0}, []bool{got.HourFirst.IsZero(), got.DayFirst.IsZero()})
 }
 
 func (b *bench) status(c oauth.Client, want oauth.Status) {
@@ -1072,6 +1073,46 @@ func condensations() map[string]func(*testing.T, *bench) {
 			b.reactivates(c, noon())
 			require.Equal(t, 2, condense(b, long, noon().Add(time.Second), 10))
 			require.Empty(t, b.history(c))
+		},
+		"delete applications of which nothing is left": func(t *testing.T, b *bench) {
+			c := b.switchedOff(noon())
+			kept, never := b.another(c), b.another(c)
+			b.wastes(kept, 1, noon())
+			_, err := b.SwitchOff(t.Context(), intervenes(kept, "", noon()))
+			require.NoError(t, err)
+			require.NoError(t, b.AddCode(t.Context(), b.newCode(never)))
+			b.deletes(c)
+			b.deletes(never)
+			const day = 24 * time.Hour
+			there := func(c oauth.Client) bool {
+				_, err := b.Client(t.Context(), c.ID)
+				if err != nil {
+					require.ErrorIs(t, err, oauth.ErrNotFound)
+				}
+				return err == nil
+			}
+			require.Positive(t, condense(b, noon().Add(day), long, 100))
+			require.Positive(t, condense(b, long, noon().Add(day), 100))
+			require.Empty(t, b.history(c), "why a deleted application was off is of no use any more")
+			require.Len(t, b.history(kept), 1)
+			require.True(t, there(c), "its grant is there still")
+			require.True(t, there(never), "its code is")
+			for range 2 { // tokens, then the grant
+				_, err = b.Purge(t.Context(), noon().Add(2*refreshLife), 100)
+				require.NoError(t, err)
+			}
+			require.Zero(t, condense(b, long, noon().Add(day), 100), "nobody was told that they are disconnected")
+			due, err := b.DueEvents(t.Context(), noon().Add(day), noon().Add(2*day), 100)
+			require.NoError(t, err)
+			for _, e := range due {
+				require.NoError(t, b.EventTold(t.Context(), e.ID))
+			}
+			require.Zero(t, condense(b, long, noon(), 100), "they were deleted at noon, not before")
+			require.Equal(t, 1, condense(b, long, noon().Add(day), 1))
+			require.Equal(t, 1, condense(b, long, noon().Add(day), 1))
+			require.False(t, there(c) || there(never))
+			require.Zero(t, condense(b, long, noon().Add(1000*day), 100))
+			require.True(t, there(kept), "that is off, and not deleted")
 		},
 		"are bounded": func(t *testing.T, b *bench) {
 			c := b.client()

@@ -120,7 +120,7 @@ func notices() map[string]func(*testing.T, *bench) {
 			require.Len(t, due, 5)
 			attempt := func(n oauth.Notice, owner int64, at time.Time) bool {
 				may, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{
-					RulingID: n.ID, Channel: oauth.ChannelMail, OwnerID: owner, Now: at, Since: at.Add(-time.Hour), Max: 2,
+					RulingID: n.ID, Channel: oauth.ChannelMail, OwnerID: owner, Now: at, Since: at.Add(-time.Hour), Max: 2, MaxMild: 2,
 				})
 				require.NoError(t, err)
 				return may
@@ -140,10 +140,32 @@ func notices() map[string]func(*testing.T, *bench) {
 			}
 			require.ElementsMatch(t, []int64{due[2].ID, due[3].ID, due[4].ID}, again, "what was told and what was withheld is done")
 			for _, id := range []int64{due[0].ID, 1 << 40} {
-				_, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{RulingID: id, Channel: oauth.ChannelMail, OwnerID: c.OwnerID, Now: noon(), Since: noon(), Max: 9})
+				_, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{RulingID: id, Channel: oauth.ChannelMail, OwnerID: c.OwnerID, Now: noon(), Since: noon(), Max: 9, MaxMild: 9})
 				require.ErrorIs(t, err, oauth.ErrNotFound)
 			}
 			require.Len(t, b.due(oauth.ChannelWebhook, noon(), 10), 5, "the operator is told all")
+		},
+		"leave room for what switches something": func(t *testing.T, b *bench) {
+			c := b.switchedOff(noon())
+			b.reactivates(c, noon())
+			b.wastes(c, 4, noon())
+			for _, channel := range []oauth.Channel{oauth.ChannelMail, oauth.ChannelWebhook} {
+				var may []oauth.Verdict
+				for _, n := range b.due(channel, noon(), 10) {
+					did, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{
+						RulingID: n.ID, Channel: channel, OwnerID: c.OwnerID, Now: noon(), Since: noon().Add(-time.Hour), Max: 3, MaxMild: 1,
+					})
+					require.NoError(t, err)
+					if did {
+						may = append(may, n.Verdict)
+					}
+				}
+				want := []oauth.Verdict{oauth.VerdictNotice, oauth.VerdictSwitchOff, oauth.VerdictReactivation}
+				if channel == oauth.ChannelMail { // which reactivations are not told on
+					want = want[:2]
+				}
+				require.Equal(t, want, may)
+			}
 		},
 		"are told no more often by many at once": func(t *testing.T, b *bench) {
 			c := b.switchedOff(noon())
@@ -151,7 +173,7 @@ func notices() map[string]func(*testing.T, *bench) {
 			due := b.due(oauth.ChannelMail, noon(), 10)
 			together(len(due), func(i int) {
 				did, err := b.AttemptNotice(t.Context(), oauth.NoticeAttempt{
-					RulingID: due[i].ID, Channel: oauth.ChannelMail, OwnerID: c.OwnerID, Now: noon(), Since: noon().Add(-time.Hour), Max: 1,
+					RulingID: due[i].ID, Channel: oauth.ChannelMail, OwnerID: c.OwnerID, Now: noon(), Since: noon().Add(-time.Hour), Max: 1, MaxMild: 1,
 				})
 				if err != nil {
 					t.Error(err)

@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/foxbridge/foxbridge/oauth"
 )
@@ -173,10 +172,14 @@ func (h alertReceiver) receive(ctx context.Context, a alert) (result, wrong stri
 		carryOut = h.switcher.SwitchOff
 	}
 	changed, err := carryOut(ctx, wish.clientID, oauth.ByAlert, wish.key, wish.reason)
+	refused, is := errors.AsType[*oauth.FieldError](err)
 	switch {
 	case errors.Is(err, oauth.ErrNotFound):
 		log.WarnContext(ctx, "alert names no application")
 		return alertNonsense, "there is no such application"
+	case is: // it would be refused again, however often it is sent
+		log.WarnContext(ctx, "alert makes no sense", "wrong", refused.Error())
+		return alertNonsense, refused.Error()
 	case err != nil:
 		log.ErrorContext(ctx, "alert not carried out", "err", err)
 		return alertFailed, "the application could not be switched"
@@ -233,15 +236,9 @@ func reasonOf(a alert) string {
 	return line(reason, maxAlertReason)
 }
 
-// line makes a text short, one line, and free of what a store cannot keep.
+// line makes a text short, one line, and free of what a reason cannot hold.
 func line(s string, characters int) string {
-	clean := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	runes := []rune(strings.Join(strings.Fields(clean), " "))
+	runes := []rune(oauth.OneLine(s))
 	return string(runes[:min(len(runes), characters)])
 }
 

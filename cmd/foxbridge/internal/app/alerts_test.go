@@ -301,6 +301,36 @@ func TestRecordedReasonIsOneShortLine(t *testing.T) {
 	require.Equal(t, 300, utf8.RuneCountInString(w.reasons[0]))
 }
 
+// What the record cannot hold as a reason, such as the joiner of an emoji, keeps no alert
+// from being carried out.
+func TestAnAlertWithWhatNobodySeesIsCarriedOut(t *testing.T) {
+	t.Parallel()
+	r := onSQLite(t)
+	receiver := alertReceiver{alertOptions{token: alertToken, switcher: r.service, observe: func(string) {}, log: slog.New(slog.DiscardHandler)}}
+	alert := anAlert(map[string]any{
+		"labels":      labels("client_id", r.client.ID, "alertname", "Flood\u00adgate"),
+		"annotations": map[string]any{"summary": "\ufeffA \U0001F468\u200d\U0001F469 wastes\u2028\u202etoo\u3164 \u26a0\ufe0f much"},
+	})
+	request := httptest.NewRequest(http.MethodPost, "/alerts", strings.NewReader(groupOf(t, alert)))
+	request.Header.Set("Authorization", "Bearer "+alertToken)
+	answer := httptest.NewRecorder()
+	receiver.ServeHTTP(answer, request)
+	require.Equal(t, http.StatusOK, answer.Code, answer.Body)
+	way, err := r.service.WayBack(t.Context(), r.client.ID)
+	require.NoError(t, err)
+	require.Equal(t, "alert Floodgate: A \U0001F468\U0001F469 wastes too \u26a0\ufe0f much", way.By.Reason)
+}
+
+// What would be refused again, however often it is sent, is not asked for again.
+func TestAnAlertThatIsRefusedMakesNoSense(t *testing.T) {
+	t.Parallel()
+	w := newWebhook()
+	w.err = &oauth.FieldError{Field: "reason", Problem: "is not text"}
+	answer := w.post(groupOf(t, anAlert(nil)))
+	require.Equal(t, http.StatusBadRequest, answer.Code)
+	require.Contains(t, answer.Body.String(), `"result":"nonsense","wrong":"reason is not text"`)
+}
+
 func TestOneOfManyRepeatsAtOnceSwitches(t *testing.T) {
 	t.Parallel()
 	w := newWebhook()

@@ -84,7 +84,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	now := clock(o.Now)
-	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2), bell: newBell(authorizationObserver{m, o.Logger})}
+	a := &App{cfg: cfg, log: o.Logger, metrics: m, failed: make(chan error, 2), bell: newBell(authorizationObserver{m, cfg.IssuanceMode == string(oauth.ModeShadow), o.Logger})}
 	a.phase.Store(starting)
 	if a.senders, err = newSenders(cfg, now); err != nil {
 		return nil, err

@@ -26,29 +26,41 @@ type held struct {
 
 var errClaimed = errors.New("another bridge is serving this record")
 
-// claimFile claims a SQLite database by a lock on a file beside it. SQLite's own
-// locks come and go with each transaction.
-func claimFile(database string) claim {
-	return func(context.Context) (held, error) {
+// fileClaimTimeout is more than a command that has migrated the file takes to let it go.
+const fileClaimTimeout = time.Second
+
+// claimFile claims a SQLite database by a lock on a file beside it, for which it waits as
+// long as that. SQLite's own locks come and go with each transaction.
+func claimFile(database string, patience time.Duration) claim {
+	return func(ctx context.Context) (held, error) {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
 		path := database + ".bridge"
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return held{}, fmt.Errorf("open lock file: %w", err)
 		}
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		got, err := untilGot(ctx, func() (bool, error) {
+			err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return false, nil
+			}
+			return err == nil, err
+		})
 		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			return held{}, errors.Join(fmt.Errorf("%w: %s is locked", errClaimed, path), file.Close())
 		case err != nil:
 			return held{}, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+		case !got:
+			return held{}, errors.Join(fmt.Errorf("%w: %s is locked", errClaimed, path), file.Close())
 		}
 		return held{release: func() { _ = file.Close() }}, nil // which gives up the lock, whatever it returns
 	}
 }
 
 const (
-	claimTimeout = 5 * time.Second // for the server to notice that the bridge before has died
-	claimEvery   = 5 * time.Second // between looks whether the claim stands
+	claimTimeout = 5 * time.Second        // for the server to notice that the bridge before has died
+	claimTried   = 200 * time.Millisecond // between attempts to make it
+	claimEvery   = 5 * time.Second        // between looks whether the claim stands
 	claimSQL     = "SELECT pg_try_advisory_lock(hashtext('foxbridge serve'), hashtext(current_schema()))"
 )
 
@@ -115,20 +127,34 @@ func (s *claimingSession) close() {
 // awaitLock asks again until ctx ends: the server may not have noticed yet that the
 // bridge before has died.
 func awaitLock(ctx context.Context, conn *pgx.Conn) error {
-	tick := time.NewTicker(200 * time.Millisecond)
+	got, err := untilGot(ctx, func() (got bool, err error) {
+		err = conn.QueryRow(ctx, claimSQL).Scan(&got)
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return got, err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("claim the record: %w", err)
+	case !got:
+		return fmt.Errorf("%w: its advisory lock is held", errClaimed)
+	}
+	return nil
+}
+
+// untilGot tries at once, and again and again until ctx ends.
+func untilGot(ctx context.Context, try func() (bool, error)) (bool, error) {
+	tick := time.NewTicker(claimTried)
 	defer tick.Stop()
 	for {
-		var got bool
-		if err := conn.QueryRow(ctx, claimSQL).Scan(&got); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("claim the record: %w", err)
-		}
-		if got {
-			return nil
+		if got, err := try(); got || err != nil {
+			return got, err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: its advisory lock is held", errClaimed)
+			return false, nil
 		}
 	}
 }

@@ -14,7 +14,7 @@ func counted() metrics.Known {
 		Off:      words(oauth.ByPolicy, oauth.ByAlert, oauth.ByOperator),
 		On:       words(oauth.ByOwner, oauth.ByAlert, oauth.ByOperator),
 		Alerts:   alertResults(),
-		Channels: words(oauth.ChannelMail, oauth.ChannelWebhook), Notices: noticeResults(),
+		Channels: words(oauth.ChannelMail, oauth.ChannelWebhook, oauth.ChannelHistory), Notices: noticeResults(),
 		Commands: commandsCounted(), Outcomes: words(devices.Done, devices.Refused, devices.Offline, devices.Unknown),
 		Scenarios: words(devices.Scheduled, devices.OnEvent, devices.Simulation),
 		Ends: words(devices.OccurrenceRan, devices.OccurrenceMissed, devices.OccurrenceBarred, devices.OccurrenceHeld,
@@ -27,9 +27,10 @@ func counted() metrics.Known {
 func verdictsCounted() (all []metrics.VerdictLabels) {
 	for _, rule := range words(oauth.RuleHour, oauth.RuleDay) {
 		for _, verdict := range words(oauth.VerdictNotice, oauth.VerdictWarning, oauth.VerdictSwitchOff) {
-			all = append(all, metrics.VerdictLabels{Kind: string(oauth.Personal), Verdict: verdict, Rule: rule})
+			for _, shadow := range []bool{false, true} {
+				all = append(all, metrics.VerdictLabels{Kind: string(oauth.Personal), Verdict: verdict, Rule: rule, Shadow: shadow})
+			}
 		}
-		all = append(all, metrics.VerdictLabels{Kind: string(oauth.Personal), Verdict: string(oauth.VerdictSwitchOff), Rule: rule, Shadow: true})
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -90,6 +91,38 @@ func TestUnitsAreOfflineInTheRecordOfAStoppedBridge(t *testing.T) {
 	online, err := record.Devices.Online(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, online)
+}
+
+// A command of a newer program leaves the schema alone on which an older bridge serves,
+// and one that only reads leaves it alone in any case.
+func TestNobodyMigratesWhatABridgeServes(t *testing.T) {
+	t.Parallel()
+	cfg := settings(t)
+	b := startBridge(t, cfg)
+	db, err := migrations.Open(migrations.SQLite, filepath.Join(cfg.DataDir, "foxbridge.db"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	version := func() (last int) {
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT max(version_id) FROM goose_db_version`).Scan(&last))
+		return last
+	}
+	newest := version()
+	_, err = db.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id = ?`, newest) // as an older program left it
+	require.NoError(t, err)
+	refused := func(inspect bool, want string) {
+		record, err := app.OpenRecord(t.Context(), cfg, inspect)
+		require.Nil(t, record)
+		require.ErrorContains(t, err, want)
+		require.Less(t, version(), newest)
+	}
+	older := fmt.Sprintf("older than this program's %d: migrate it first, by the command migrate", newest)
+	refused(true, older)
+	refused(false, older+", once the bridge that serves it has stopped")
+	_, err = app.Migrate(t.Context(), cfg)
+	require.ErrorContains(t, err, "once the bridge that serves it has stopped")
+	require.NoError(t, b.Stop(t.Context()))
+	refused(true, older)
+	refused(false, "apply migrations") // which it tries, and what the step makes is there
 }
 
 func TestStopFinishesTheCommandsThatWereAccepted(t *testing.T) {
@@ -352,7 +385,9 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		`foxbridge_applications_switched_total{by="alert",to="off"} 0`,
 		`foxbridge_applications_switched_total{by="owner",to="on"} 0`,
 		`foxbridge_issuance_verdicts_total{kind="personal",mode="shadow",rule="day",verdict="switch_off"} 0`,
+		`foxbridge_issuance_verdicts_total{kind="personal",mode="shadow",rule="hour",verdict="notice"} 0`,
 		`foxbridge_alerts_received_total{result="unauthorized"} 0`,
+		`foxbridge_notices_total{channel="history",result="told"} 0`,
 		`foxbridge_notices_total{channel="mail",result="given_up"} 0`,
 		`foxbridge_scenarios_total{outcome="missed",type="scheduled"} 0`,
 		`foxbridge_mqtt_received_total{result="rejected",what="state"} 0`,

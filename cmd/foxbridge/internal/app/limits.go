@@ -143,7 +143,7 @@ func (l *limits) Waste(r *http.Request, budgets []oauth.Waste) {
 			name = "wasted-hour"
 		}
 		noteLimit(r.Context(), limit.State{
-			Policy: limit.Policy{Name: name, Quota: b.Quota, Window: b.Window}, Remaining: b.Remaining, Reset: b.Reset,
+			Policy: limit.Policy{Name: name, Quota: b.Quota, Window: b.Window}, Remaining: b.Remaining, Reset: b.Reset, Stays: b.Stays,
 		})
 	}
 }

@@ -436,6 +436,37 @@ func TestWithAWrongSecretNobodySpendsWhatIsAnothers(t *testing.T) {
 	require.Equal(t, 50, f.charged["address "+stranger], "who has authenticated is no stranger")
 }
 
+// A script that goes on after it was switched off, or before it was approved, spends what
+// is its own: its owner comes to the page that tells why from the very same address.
+func TestWhatMayNotBeUsedSpendsNothingOfItsAddress(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, func(cfg *config.Config) { cfg.LimitAddress = 1 })
+	_, err := f.record.OAuth.SwitchOff(t.Context(), f.personal.id, oauth.ByOperator, "", "floods us")
+	require.NoError(t, err)
+	pending, secret, err := f.record.OAuth.RequestCommercial(t.Context(), oauth.CommercialRequest{
+		OwnerEmail: aliceEmail, Name: "Pending", RedirectURIs: []string{"https://pending.example.com/"}, Scopes: devices.Scopes(),
+	})
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		client
+		policy string
+	}{"off": {f.personal, "token-personal"}, "pending": {client{pending.ID, secret}, "token-commercial"}} {
+		clear(f.charged)
+		for _, endpoint := range []string{"token", "device_authorization", "introspect", "revoke"} {
+			form := url.Values{"client_id": {c.id}, "client_secret": {c.secret}, "grant_type": {"password"}, "token": {strings.Repeat("0", 64)}}
+			w := f.send("POST", "/oauth2/"+endpoint, form.Encode())
+			if name == "off" && endpoint == "revoke" {
+				require.Equal(t, http.StatusOK, w.Code, w.Body)
+				continue
+			}
+			require.Equal(t, http.StatusBadRequest, w.Code, "%s: %s: %s", name, endpoint, w.Body)
+			require.Contains(t, w.Body.String(), "unauthorized_client", "%s: %s", name, endpoint)
+		}
+		require.Equal(t, map[string]int{c.policy + " " + c.id: 4}, f.charged, name)
+	}
+	require.Equal(t, http.StatusOK, f.send("GET", "/signin", "").Code)
+}
+
 // The name of an application without a secret is known to everybody, and keeps nobody
 // else out.
 func TestAPublicApplicationIsCountedByAddress(t *testing.T) {

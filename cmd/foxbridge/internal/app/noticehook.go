@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/foxbridge/foxbridge/cmd/foxbridge/internal/notify"
@@ -50,7 +51,19 @@ func eventType(v oauth.Verdict) string {
 	}
 }
 
+// send posts a ruling. Of the applications of one owner only so many are posted in a day,
+// whether or not they are deleted by now.
 func (h *hook) send(ctx context.Context, n oauth.Notice) error {
+	registered, err := h.service.ClientByID(ctx, n.ClientID)
+	if err != nil {
+		return err
+	}
+	switch may, err := h.service.AttemptNotice(ctx, n, registered.OwnerID); {
+	case err != nil:
+		return err
+	case !may:
+		return fmt.Errorf("%w: events of %s", errWithheld, oauth.OwnerNoticesWithin)
+	}
 	data := ruled{
 		RulingID: n.ID, ClientID: n.ClientID, By: n.Actor, Reason: n.Reason, Grant: n.Grant, Lever: n.Lever,
 		URL: h.service.Issuer() + "/dev/apps/" + n.ClientID,

@@ -77,12 +77,12 @@ func (p *post) send(ctx context.Context, n oauth.Notice) error {
 	case !owner.DisabledAt.IsZero():
 		return fmt.Errorf("%w: the owner's account is disabled", errVain)
 	}
-	may, err := p.service.AttemptMail(ctx, n, owner.ID)
+	may, err := p.service.AttemptNotice(ctx, n, owner.ID)
 	switch {
 	case err != nil:
 		return err
 	case !may:
-		return fmt.Errorf("%w: %d within %s", errWithheld, oauth.OwnerMails, oauth.OwnerMailsWithin)
+		return fmt.Errorf("%w: mails of %s", errWithheld, oauth.OwnerNoticesWithin)
 	}
 	l := letterOf(n.Ruling, client, owner, p.service.Issuer())
 	if n.Verdict == oauth.VerdictSwitchOff && !l.Active {

@@ -37,7 +37,7 @@ const (
 	noticeFailed = "failed"   // it will be tried again
 	noticeGiven  = "given_up" // it will not
 	noticeVain   = "vain"     // there is nobody to be told, or nothing that concerns them
-	noticeHeld   = "withheld" // the owner was told enough in a day
+	noticeHeld   = "withheld" // the owner was told enough in a day, or the operator of that owner
 )
 
 // noticeResults are all of them.
@@ -48,8 +48,9 @@ func noticeResults() []string {
 var (
 	// errVain says that there is nobody to be told.
 	errVain = errors.New("nobody is to be told")
-	// errWithheld says that the owner was told enough, which is noted.
-	errWithheld = errors.New("the owner was sent enough mail")
+	// errWithheld says that an owner was told enough, or the operator of that owner, which
+	// is noted.
+	errWithheld = errors.New("enough was told of this owner's applications")
 )
 
 // noticeBook is where it is kept who was told of what: an *oauth.Service.
@@ -69,7 +70,12 @@ type senders struct {
 // newSenders makes them of the settings, or says which setting is wrong. Nothing is
 // connected yet.
 func newSenders(cfg config.Config, now func() time.Time) (s senders, err error) {
-	if cfg.SMTPURL != "" {
+	switch {
+	case cfg.SMTPURL == "" && cfg.MailFrom != "":
+		return senders{}, errors.New("mail-from: there is no smtp-url")
+	case cfg.SMTPURL != "" && cfg.MailFrom == "":
+		return senders{}, errors.New("mail-from: it is missing, and smtp-url needs it")
+	case cfg.SMTPURL != "":
 		if s.mail, err = notify.NewMailer(cfg.SMTPURL, cfg.MailFrom); err != nil {
 			return senders{}, fmt.Errorf("smtp-url, mail-from: %w", err)
 		}
@@ -77,6 +83,8 @@ func newSenders(cfg config.Config, now func() time.Time) (s senders, err error) 
 	switch {
 	case cfg.WebhookURL == "" && cfg.WebhookSecret != "":
 		return senders{}, errors.New("webhook-secret: there is no webhook-url")
+	case cfg.WebhookURL != "" && cfg.WebhookSecret == "":
+		return senders{}, errors.New("webhook-secret: it is missing, and webhook-url needs it")
 	case cfg.WebhookURL != "":
 		if s.webhook, err = notify.NewWebhook(cfg.WebhookURL, cfg.WebhookSecret, now); err != nil {
 			return senders{}, fmt.Errorf("webhook-url, webhook-secret: %w", err)

@@ -300,7 +300,7 @@ func TestAnOwnerIsMailedOnlySoOftenADay(t *testing.T) {
 	require.Len(t, box.Letters(), oauth.OwnerMails)
 	require.Contains(t, r.results, "withheld")
 	require.Contains(t, r.log.String(), "notice withheld")
-	r.advance(oauth.OwnerMailsWithin)
+	r.advance(oauth.OwnerNoticesWithin)
 	mail.pass(t.Context())
 	require.Len(t, box.Letters(), oauth.OwnerMails, "what was withheld stays so")
 	round()
@@ -309,6 +309,58 @@ func TestAnOwnerIsMailedOnlySoOftenADay(t *testing.T) {
 
 	r.teller(r.service, oauth.ChannelWebhook, (&hook{service: r.service, webhook: webhook}).send).pass(t.Context())
 	require.Len(t, receiver.Events(), rulings, "the operator is told all, and the record has it")
+}
+
+// The mail that says that something is off is the last one to be left out.
+func TestAMailAboutASwitchingOffHasAPlaceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	r, box := onSQLite(t), notifytest.NewMailbox(t)
+	mail := r.teller(r.service, oauth.ChannelMail, r.post(box).send)
+	var told []string
+	for range 5 { // episodes
+		r.asks(6)
+		r.log.Reset()
+		mail.pass(t.Context())
+		var verdicts []string
+		for _, m := range regexp.MustCompile(`msg="notice told".* verdict=(\w+)`).FindAllStringSubmatch(r.log.String(), -1) {
+			verdicts = append(verdicts, m[1])
+		}
+		told = append(told, strings.Join(verdicts, " "))
+		did, err := r.service.Reactivate(t.Context(), r.client.ID, oauth.ByOperator, "", "")
+		require.NoError(t, err)
+		require.True(t, did)
+		r.advance(time.Minute)
+	}
+	require.Equal(t, []string{"notice warning switch_off", "notice warning switch_off", "notice switch_off", "switch_off", ""}, told)
+	require.Len(t, box.Letters(), oauth.OwnerMails)
+}
+
+// What one person makes happen reaches the operator only so often, and delays nothing of
+// others.
+func TestTheOperatorIsToldOfAnOwnerOnlySoOftenADay(t *testing.T) {
+	t.Parallel()
+	r, receiver := onSQLite(t), notifytest.NewReceiver(t)
+	webhook, err := notify.NewWebhook(receiver.URL, notifytest.Secret, time.Now)
+	require.NoError(t, err)
+	_, err = r.service.AddUser(t.Context(), "other@example.org", "Other", ownerPassword)
+	require.NoError(t, err)
+	other, _, err := r.service.AddClient(t.Context(), "other@example.org", "Evening script")
+	require.NoError(t, err)
+	off := func(c oauth.Client) {
+		_, err := r.service.SwitchOff(t.Context(), c.ID, oauth.ByAlert, "", "too busy")
+		require.NoError(t, err)
+	}
+	for range oauth.OwnerEvents/2 + 3 {
+		off(r.client)
+		_, err = r.service.Reactivate(t.Context(), r.client.ID, oauth.ByOperator, "", "")
+		require.NoError(t, err)
+	}
+	off(other)
+	r.teller(r.service, oauth.ChannelWebhook, (&hook{service: r.service, webhook: webhook}).send).pass(t.Context())
+	events := receiver.Events()
+	require.Len(t, events, oauth.OwnerEvents+1)
+	require.Equal(t, other.ID, events[oauth.OwnerEvents].Data["client_id"])
+	require.Equal(t, 6, strings.Count(r.log.String(), "notice withheld"))
 }
 
 func TestAMailTellsWhoDecides(t *testing.T) {
@@ -427,11 +479,13 @@ func TestTheOperatorIsToldByASignedWebhook(t *testing.T) {
 func TestSendersAreCheckedAtTheStart(t *testing.T) {
 	t.Parallel()
 	for want, cfg := range map[string]config.Config{
-		"smtp-url":         {SMTPURL: "http://hunter2secret@mail.example.org", MailFrom: "cloud@example.org"},
-		"mail-from":        {SMTPURL: "smtps://mail.example.org"},
-		"webhook-url":      {WebhookURL: "http://example.org/hunter2secret", WebhookSecret: notifytest.Secret},
-		"there is no webh": {WebhookSecret: notifytest.Secret},
-		"webhook-secret":   {WebhookURL: "https://example.org/hunter2secret", WebhookSecret: "short"},
+		"smtp-url":                      {SMTPURL: "http://hunter2secret@mail.example.org", MailFrom: "cloud@example.org"},
+		"mail-from: it is missing":      {SMTPURL: "smtps://mail.example.org"},
+		"mail-from: there is no smtp":   {MailFrom: "cloud@example.org"},
+		"webhook-secret: it is missing": {WebhookURL: "https://example.org/hunter2secret"},
+		"webhook-url":                   {WebhookURL: "http://example.org/hunter2secret", WebhookSecret: notifytest.Secret},
+		"there is no webh":              {WebhookSecret: notifytest.Secret},
+		"webhook-secret":                {WebhookURL: "https://example.org/hunter2secret", WebhookSecret: "short"},
 	} {
 		_, err := newSenders(cfg, time.Now)
 		require.ErrorContains(t, err, want)

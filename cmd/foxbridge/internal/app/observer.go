@@ -12,16 +12,17 @@ import (
 // decided about an application.
 type authorizationObserver struct {
 	*metrics.Metrics
-	log *slog.Logger
+	shadow bool // no verdict changes an answer
+	log    *slog.Logger
 }
 
 // Judged implements oauth.Observer. The policy judges personal applications alone.
 func (o authorizationObserver) Judged(clientID, verdict, rule string) {
-	counted, shadow := verdict, verdict == string(oauth.VerdictShadow)
-	if shadow {
+	counted := verdict
+	if verdict == string(oauth.VerdictShadow) {
 		counted = string(oauth.VerdictSwitchOff)
 	}
-	o.Metrics.Judged(string(oauth.Personal), counted, rule, shadow)
+	o.Metrics.Judged(string(oauth.Personal), counted, rule, o.shadow)
 	o.log.LogAttrs(context.Background(), slog.LevelInfo, "verdict on an application",
 		slog.String("client_id", clientID), slog.String("verdict", verdict), slog.String("rule", rule))
 }

@@ -34,17 +34,18 @@ type Record struct {
 }
 
 // OpenRecord opens the record that cfg names, for an administrator's command: its
-// Devices command nothing. A SQLite database is created and migrated if need be; a
-// PostgreSQL schema that is older or newer than this program is an error.
+// Devices command nothing. A SQLite database is created and migrated if need be, unless
+// a bridge serves it; any other schema that is older or newer than this program is an
+// error.
 //
-// With mustExist a SQLite database that is not there is an error instead.
-func OpenRecord(ctx context.Context, cfg config.Config, mustExist bool) (*Record, error) {
-	if mustExist {
+// To inspect it alone, a SQLite database is neither created nor migrated.
+func OpenRecord(ctx context.Context, cfg config.Config, inspect bool) (*Record, error) {
+	if inspect {
 		if err := exists(cfg); err != nil {
 			return nil, err
 		}
 	}
-	return openRecord(ctx, cfg, recordOptions{now: time.Now, log: slog.New(slog.DiscardHandler)})
+	return openRecord(ctx, cfg, recordOptions{inspect: inspect, now: time.Now, log: slog.New(slog.DiscardHandler)})
 }
 
 func exists(cfg config.Config) error {
@@ -70,6 +71,7 @@ type observers struct {
 
 // recordOptions are what a bridge hands to its record.
 type recordOptions struct {
+	inspect bool   // the schema is not touched
 	issuer  string // empty: nobody is authorized by this process
 	sealKey []byte // nil: as oauth.Options has it
 	tell    observers
@@ -79,13 +81,16 @@ type recordOptions struct {
 }
 
 func openRecord(ctx context.Context, cfg config.Config, o recordOptions) (*Record, error) {
+	if err := cfg.CheckIssuance(); err != nil {
+		return nil, err
+	}
 	if o.issuer != "" { // an administrator's command seals nothing
 		var err error
 		if o.sealKey, err = sealKey(cfg, o.log); err != nil {
 			return nil, err
 		}
 	}
-	db, err := openDatabase(ctx, cfg, o.tell.commits)
+	db, err := openDatabase(ctx, cfg, o.inspect, o.tell.commits)
 	if err != nil {
 		return nil, err
 	}
@@ -106,11 +111,15 @@ func newRecord(cfg config.Config, db database, o recordOptions) (*Record, error)
 	if o.limits != nil {
 		admit, budget = o.limits.Admit, o.limits
 	}
+	registrations := cfg.Registrations
+	if registrations == 0 {
+		registrations = -1 // any number
+	}
 	authorization, err := oauth.New(oauth.Options{
 		Store: db.oauth, Passwords: passwords, Observer: o.tell.oauth, Now: o.now, Admit: admit,
 		Issuer: o.issuer, OperatorContact: cfg.OperatorContact, Scopes: devices.Scopes(), SealKey: o.sealKey,
 		Mode: oauth.Mode(cfg.IssuanceMode), Lever: oauth.Lever(cfg.IssuanceLever),
-		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay},
+		Limits: &oauth.Limits{Hour: cfg.IssuanceHour, Day: cfg.IssuanceDay}, Registrations: registrations,
 	})
 	if err != nil {
 		return nil, err
@@ -137,7 +146,7 @@ type database struct {
 	close   func() error
 }
 
-func openDatabase(ctx context.Context, cfg config.Config, observe groupcommit.Observe) (database, error) {
+func openDatabase(ctx context.Context, cfg config.Config, inspect bool, observe groupcommit.Observe) (database, error) {
 	which, err := cfg.Database()
 	if err != nil {
 		return database{}, err
@@ -145,7 +154,7 @@ func openDatabase(ctx context.Context, cfg config.Config, observe groupcommit.Ob
 	if which.Postgres != "" {
 		return openPostgres(ctx, which.Postgres, observe)
 	}
-	return openSQLite(ctx, which.SQLite, observe)
+	return openSQLite(ctx, which.SQLite, inspect, observe)
 }
 
 func openPostgres(ctx context.Context, dsn string, observe groupcommit.Observe) (database, error) {
@@ -162,7 +171,7 @@ func openPostgres(ctx context.Context, dsn string, observe groupcommit.Observe) 
 	}, nil
 }
 
-func openSQLite(ctx context.Context, path string, observe groupcommit.Observe) (database, error) {
+func openSQLite(ctx context.Context, path string, inspect bool, observe groupcommit.Observe) (database, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return database{}, fmt.Errorf("create data directory: %w", err)
 	}
@@ -170,11 +179,15 @@ func openSQLite(ctx context.Context, path string, observe groupcommit.Observe) (
 	if err != nil {
 		return database{}, err
 	}
-	if err := withSchema(ctx, migrations.SQLite, path, migrations.Apply); err != nil {
+	bring := migrateUnserved(path)
+	if inspect {
+		bring = migrations.Check
+	}
+	if err := withSchema(ctx, migrations.SQLite, path, bring); err != nil {
 		return database{}, errors.Join(err, db.Close())
 	}
 	return database{
-		oauth: oauthsqlite.New(db), devices: devicesqlite.New(db), claim: claimFile(path), close: db.Close,
+		oauth: oauthsqlite.New(db), devices: devicesqlite.New(db), claim: claimFile(path, fileClaimTimeout), close: db.Close,
 		ping: func(ctx context.Context) error {
 			var one int
 			return db.Read().QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&one)
@@ -192,11 +205,31 @@ func Migrate(ctx context.Context, cfg config.Config) (dialect string, err error)
 	if which.Postgres != "" {
 		return string(migrations.Postgres), withSchema(ctx, migrations.Postgres, which.Postgres, migrations.Apply)
 	}
-	db, err := openSQLite(ctx, which.SQLite, nil)
+	db, err := openSQLite(ctx, which.SQLite, false, nil)
 	if err != nil {
 		return "", err
 	}
 	return string(migrations.SQLite), db.close()
+}
+
+// migrateUnserved brings a SQLite database up to date, unless a bridge serves it: an older
+// one would stand on a schema that it does not know. Nobody else migrates meanwhile.
+func migrateUnserved(path string) func(context.Context, *sql.DB, migrations.Dialect) error {
+	return func(ctx context.Context, db *sql.DB, d migrations.Dialect) error {
+		err := migrations.Check(ctx, db, d)
+		if schema, is := errors.AsType[*migrations.SchemaError](err); !is || schema.Have > schema.Want {
+			return err
+		}
+		by, claimed := claimFile(path, claimTimeout)(ctx)
+		if errors.Is(claimed, errClaimed) {
+			return fmt.Errorf("%w, once the bridge that serves it has stopped", err)
+		}
+		if claimed != nil {
+			return claimed
+		}
+		defer by.release()
+		return migrations.Apply(ctx, db, d)
+	}
 }
 
 // withSchema does what is to be done with a database's schema.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -33,18 +34,36 @@ func TestTokenAnswersTellTheBudgetOfWastefulTokens(t *testing.T) {
 		require.Equal(t, quotas, w.Header().Get("RateLimit-Policy"))
 		require.Equal(t, fmt.Sprintf(`"wasted-hour";r=%d;t=3600, "wasted-day";r=%d;t=86400`, 3-used, 10-used), w.Header().Get("RateLimit"))
 	}
+	refresh := func(token string) *httptest.ResponseRecorder {
+		return f.tokenRequest(f.personal, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
+	}
+	_, err := f.record.OAuth.SwitchOff(t.Context(), f.personal.id, oauth.ByAlert, "", "for a fresh start")
+	require.NoError(t, err)
+	_, err = f.record.OAuth.Reactivate(t.Context(), f.personal.id, oauth.ByOperator, "", "")
+	require.NoError(t, err)
+	var tokens struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	require.NoError(t, json.Unmarshal(first.Body.Bytes(), &tokens))
+	w := refresh(tokens.RefreshToken)
+	const once = `"wasted-hour";r=2;t=3600, "wasted-day";r=9;t=86400`
+	require.Equal(t, once, w.Header().Get("RateLimit"), w.Body)
+	again := refresh(tokens.RefreshToken)
+	require.Equal(t, http.StatusOK, again.Code, again.Body)
+	require.Equal(t, quotas, again.Header().Get("RateLimit-Policy"))
+	require.Equal(t, once, again.Header().Get("RateLimit"), "a repeat wastes nothing, and tells how it stands")
+	for range 2 {
+		require.Equal(t, http.StatusOK, ask(f.personal).Code)
+	}
 	crossing := ask(f.personal)
 	require.Equal(t, http.StatusBadRequest, crossing.Code)
 	require.Contains(t, crossing.Body.String(), `"error":"unauthorized_client"`)
-	require.Equal(t, quotas, crossing.Header().Get("RateLimit-Policy"))
-	require.Equal(t, `"wasted-hour";r=0;t=3600, "wasted-day";r=7;t=86400`, crossing.Header().Get("RateLimit"))
-
 	f.now = f.now.Add(10 * time.Minute)
-	off := ask(f.personal)
-	require.Equal(t, http.StatusBadRequest, off.Code)
-	require.Contains(t, off.Header().Get("RateLimit-Policy"), `"wasted-hour";q=3;w=3600`)
-	require.Contains(t, off.Header().Get("RateLimit"), `"wasted-hour";r=0;t=3000`)
-	require.NotContains(t, off.Header().Get("RateLimit"), "wasted-day", "what it was not switched off for")
+	for _, off := range []*httptest.ResponseRecorder{crossing, ask(f.personal)} {
+		require.Equal(t, http.StatusBadRequest, off.Code)
+		require.Equal(t, `"wasted-hour";q=3;w=3600`, off.Header().Get("RateLimit-Policy"), "what it was switched off for")
+		require.Equal(t, `"wasted-hour";r=0`, off.Header().Get("RateLimit"), "no time brings it back")
+	}
 
 	own, err := f.record.OAuth.Reactivate(t.Context(), f.personal.id, oauth.ByOperator, "", "")
 	require.NoError(t, err)

@@ -82,6 +82,7 @@ type Config struct {
 
 	HTTPConnections int    `key:"http-connections" default:"10000" min:"1" max:"1000000" doc:"How many connections the public HTTP listener holds at the same time; more wait in the system's queue."`
 	SignUp          bool   `key:"sign-up" default:"false" doc:"Whether people can make themselves an account on the page /signup. Nobody checks whether an e-mail address is theirs, and the page tells which ones have an account. Without it there is no such page, and accounts are made by the command user add."`
+	Registrations   int    `key:"registrations" default:"20" min:"0" max:"1000000" doc:"How many applications, personal and commercial ones together, one person may register within 24 hours, on the pages and by command; those count that were deleted since. 0 means no limit."`
 	TrustedProxies  string `key:"trusted-proxies" default:"" format:"networks" doc:"Networks of reverse proxies whose X-Forwarded-For is believed, as addresses or CIDR with commas between. Failed sign-ins, and requests of limit-address, are counted by a client's address: behind a proxy that is not named here, everybody has the same."`
 
 	MQTTConnections int `key:"mqtt-connections" default:"10000" min:"1" max:"1000000" doc:"How many MQTT connections of units are held at the same time; more are refused."`
@@ -150,7 +151,15 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: %w", k.Name, err)
 		}
 	}
-	return c.checkShared()
+	return errors.Join(c.checkShared(), c.CheckIssuance())
+}
+
+// CheckIssuance refuses limits of an hour and a day that contradict each other.
+func (c Config) CheckIssuance() error {
+	if c.IssuanceDay != 0 && c.IssuanceDay < c.IssuanceHour {
+		return fmt.Errorf("issuance-hour, issuance-day: the %d of a day are less than the %d of an hour", c.IssuanceDay, c.IssuanceHour)
+	}
+	return nil
 }
 
 func (c Config) checkShared() error {

@@ -55,7 +55,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		DataDir: "./data", BridgeID: "bridge", CommandWait: 8 * time.Second, CommandGet: true,
 		LaneDepth: 16, LimitAPI: 1200, LimitCommands: 120, LimitAlarm: 30, LimitTokenPersonal: 1200, LimitTokenCommercial: 12_000,
 		LimitAddress: 600, PasswordQueue: 64,
-		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, IssuanceSeries: 200, HTTPConnections: 10_000, MQTTConnections: 10_000,
+		IssuanceMode: "enforce", IssuanceLever: "off", IssuanceHour: 20, IssuanceDay: 100, IssuanceSeries: 200, HTTPConnections: 10_000, Registrations: 20, MQTTConnections: 10_000,
 		ScenarioTolerance:   2 * time.Minute,
 		MeasurementInterval: time.Minute, MeasurementRaw: 14 * 24 * time.Hour, MeasurementKeep: 365 * 24 * time.Hour, HistoryKeep: 365 * 24 * time.Hour,
 		LogFormat: "text", LogLevel: "info", ShutdownTimeout: 20 * time.Second,
@@ -72,6 +72,19 @@ func TestLimitsAreSharedThroughPostgreSQLOnly(t *testing.T) {
 		require.Equal(t, refused, err != nil, url)
 		if refused {
 			require.ErrorContains(t, err, "limits-shared")
+		}
+	}
+}
+
+func TestLimitsOfADayAreNotBelowThoseOfAnHour(t *testing.T) {
+	t.Parallel()
+	for limits, refused := range map[[2]string]bool{{"30", "20"}: true, {"30", "0"}: false, {"0", "20"}: false, {"20", "20"}: false} {
+		c, err := load(t, source{args: []string{"--issuance-hour=" + limits[0], "--issuance-day=" + limits[1]}})
+		require.NoError(t, err)
+		err = c.Validate()
+		require.Equal(t, refused, err != nil, limits)
+		if refused {
+			require.EqualError(t, err, "issuance-hour, issuance-day: the 20 of a day are less than the 30 of an hour")
 		}
 	}
 }
