@@ -216,7 +216,7 @@ func TestJSONFieldsAreStable(t *testing.T) {
 	has(fields("user", "list"), "id", "email", "name", "created_at", "operator")
 	has(fields("app", "add", "--owner", "a@example.com", "--name", "S"), "client_id", "client_secret", "name", "kind", "status", "owner_id", "created_at")
 	listedApp := fields("app", "list")
-	has(listedApp, "client_id", "name", "kind", "status", "owner_id", "created_at", "secrets")
+	has(listedApp, "client_id", "name", "kind", "status", "owner_id", "owner", "created_at", "secrets")
 	has(listedApp["secrets"].([]any)[0].(map[string]any), "id", "created_at", "last_used_at")
 	code, _, stderr := execute(t, "", "app", "request", "--owner", "a@example.com", "--name", "C", "--redirect-uri", "https://c.example.com/", "--registrations", "1", "--data-dir", dir)
 	require.Equal(t, exitFail, code)
