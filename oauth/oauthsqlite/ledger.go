@@ -166,7 +166,7 @@ func (s *Store) OperatorOnly(ctx context.Context, q oauth.OperatorOnlyQuery) ([]
 		SELECT `+rulingColumns+`
 		FROM oauth_clients c
 		JOIN oauth_rulings r ON r.id = c.off_ruling
-		WHERE c.status = ?6 AND (c.off_ruling < ?7 OR ?7 = 0) AND (
+		WHERE c.status = 'off' AND (c.off_ruling < ?7 OR ?7 = 0) AND (
 			r.actor = ?8
 			OR c.owner_id IN (
 				SELECT d.owner_id
@@ -175,9 +175,9 @@ func (s *Store) OperatorOnly(ctx context.Context, q oauth.OperatorOnlyQuery) ([]
 				WHERE o.ruled_at > ?5 AND o.verdict = ?3 AND o.actor = ?4
 				GROUP BY d.owner_id HAVING count(*) >= ?9
 			) AND ?9 <= (SELECT count(*) `+reactivatedByOwner+`))
-		ORDER BY c.off_ruling DESC LIMIT ?10`,
+		ORDER BY c.off_ruling DESC LIMIT ?6`,
 		oauth.Deleted, oauth.Personal, oauth.VerdictReactivation, oauth.ByOwner, q.After.UnixMicro(),
-		oauth.Off, q.Before, oauth.ByOperator, q.OwnMax, max(0, q.Limit))
+		max(0, q.Limit), q.Before, oauth.ByOperator, q.OwnMax)
 	rulings, err := collect(rows, err, func(row scanner) (oauth.Ruling, error) { return scanRuling(row) })
 	return rulings, refused("list what only an operator may reactivate", err)
 }

@@ -15,3 +15,6 @@ CREATE INDEX oauth_clients_deleted_at ON oauth_clients (deleted_at) WHERE delete
 CREATE INDEX oauth_codes_client_id ON oauth_codes (client_id);
 CREATE INDEX oauth_links_client_id ON oauth_links (client_id);
 CREATE INDEX oauth_connection_events_client_id ON oauth_connection_events (client_id);
+
+-- What only an operator may reactivate is listed by the ruling by which it is off.
+CREATE INDEX oauth_clients_off ON oauth_clients (off_ruling) WHERE status = 'off';
